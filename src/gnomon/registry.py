@@ -1,0 +1,173 @@
+"""Names the user may write: models, networks, data sets, statistics.
+
+A name is resolved here and nowhere else; what a file names is never imported unless it stands in this table
+or was registered by the user's own program (`gnomon.register`, or an entry point of an installed package).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from gnomon.errors import OptionError
+from gnomon.options import unknown
+
+ENTRY_POINTS = "gnomon"
+
+
+class Registry:
+    """A table of names for one sort of thing; its own entries are imported only when asked for.
+
+    Args:
+        thing: what is registered, in words ("model").
+        entries: name to ``"module:attribute"`` inside Gnomon.
+    """
+
+    def __init__(self, thing: str, entries: dict[str, str]) -> None:
+        self.thing = thing
+        self._entries: dict[str, str] = dict(entries)
+        self._registered: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """What `name` stands for. Raises OptionError naming the nearest known one."""
+        if name in self._registered:
+            return self._registered[name]
+        if name in self._entries:
+            module, attribute = self._entries[name].split(":")
+            return getattr(importlib.import_module(module), attribute)
+        found = self._from_entry_points(name)
+        if found is None:
+            raise OptionError(unknown(self.thing, name, sorted(self)) + f" (or register your own: gnomon.register('{name}', …))")
+        return found
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._registered or name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._entries, **self._registered})
+
+    def register(self, name: str, thing: Any) -> None:
+        """Add `thing` under `name` for this process. Raises OptionError if the name is taken by another."""
+        if name in self._entries or self._registered.get(name, thing) is not thing:
+            raise OptionError(f"{self.thing} '{name}' is already registered; choose another name")
+        self._registered[name] = thing
+
+    def name_of(self, thing: Any) -> str | None:
+        """The name under which a class was registered or is built in, or None."""
+        for name, registered in self._registered.items():
+            if registered is thing:
+                return name
+        path = f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"
+        return next((name for name, entry in self._entries.items() if entry == path), None)
+
+    def _from_entry_points(self, name: str) -> Any:
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group=f"{ENTRY_POINTS}.{self.thing.replace(' ', '_')}s", name=name):
+            self._registered[name] = point.load()
+        return self._registered.get(name)
+
+
+models = Registry(
+    "model",
+    {
+        "classifier": "gnomon.models.classifier:Classifier",
+        "regressor": "gnomon.models.regressor:Regressor",
+        "pca": "gnomon.models.pca:PCA",
+        "autoencoder": "gnomon.models.autoencoder:Autoencoder",
+        "vae": "gnomon.models.vae:VAE",
+        "flow": "gnomon.models.flow:Flow",
+        "gan": "gnomon.models.gan:GAN",
+    },
+)
+
+networks = Registry(
+    "network",
+    {
+        "mlp": "gnomon.networks.vectors:VectorNetwork",
+        "residual": "gnomon.networks.vectors:ResidualVectorNetwork",
+        "conv": "gnomon.networks.images:ConvEncoder",
+        "deconv": "gnomon.networks.images:ConvDecoder",
+        "unet": "gnomon.networks.images:UNet",
+        "deepsets": "gnomon.networks.sets:DeepSets",
+    },
+)
+
+datasets = Registry(
+    "data set",
+    {
+        "digits": "gnomon.data.bundled:digits",
+        "breast_cancer": "gnomon.data.bundled:breast_cancer",
+        "wine": "gnomon.data.bundled:wine",
+        "diabetes": "gnomon.data.bundled:diabetes",
+        "iris": "gnomon.data.bundled:iris",
+        "moons": "gnomon.data.toys:Moons",
+        "gaussians": "gnomon.data.toys:Gaussians",
+        "checkerboard": "gnomon.data.toys:Checkerboard",
+        "coin": "gnomon.data.toys:Coin",
+    },
+)
+
+statistics = Registry(
+    "statistic",
+    {
+        "missing": "gnomon.checks.validity:missing",
+        "outside": "gnomon.checks.validity:outside",
+        "w1": "gnomon.checks.columns:w1",
+        "ks": "gnomon.checks.columns:ks",
+        "kuiper": "gnomon.checks.columns:kuiper",
+        "tv": "gnomon.checks.columns:tv",
+        "correlation": "gnomon.checks.correlation:correlation",
+        "c2st_auc": "gnomon.checks.c2st:c2st_auc",
+        "log_likelihood": "gnomon.checks.likelihood:log_likelihood",
+        "accuracy": "gnomon.checks.predictions:accuracy",
+        "log_loss": "gnomon.checks.predictions:log_loss",
+        "ece": "gnomon.checks.predictions:ece",
+        "rmse": "gnomon.checks.predictions:rmse",
+        "r2": "gnomon.checks.predictions:r2",
+        "spread_coverage": "gnomon.checks.predictions:spread_coverage",
+        "reconstruction": "gnomon.checks.reconstruction:reconstruction",
+    },
+)
+
+SORTS = {"models": models, "networks": networks, "datasets": datasets, "statistics": statistics}
+"""The registries by the word that `gnomon list` takes."""
+
+
+def available(sort: str) -> tuple[str, ...]:
+    """Names that can be written, of one sort: "models", "networks", "datasets" or "statistics".
+
+    Raises:
+        OptionError: another word.
+
+    Example:
+        >>> "flow" in available("models")
+        True
+    """
+    if sort not in SORTS:
+        raise OptionError(unknown("sort", sort, SORTS))
+    return tuple(SORTS[sort])
+
+
+def register(name: str, thing: Any, sort: str | None = None) -> Any:
+    """Give `thing` a name for this process, so that it can be written wherever a built-in name can.
+
+    Args:
+        name: the name.
+        thing: a Model class, a network class, a statistic or a data set.
+        sort: "models", "networks", "datasets" or "statistics"; only needed for functions, which do not tell by themselves.
+
+    Returns:
+        `thing`.
+
+    Raises:
+        OptionError: the name is taken, or it cannot be told what `thing` is.
+    """
+    if sort is None:
+        bases = [f"{base.__module__}:{base.__qualname__}" for base in getattr(thing, "__mro__", ())]
+        sort = "models" if "gnomon.models.base:Model" in bases else "networks" if "torch.nn.modules.module:Module" in bases else None
+    if sort not in SORTS:
+        raise OptionError(f"register wants to know what '{name}' is: pass sort=, one of {', '.join(SORTS)}")
+    SORTS[sort].register(name, thing)
+    return thing
