@@ -1,0 +1,111 @@
+"""New data encoded as a saved Spec says: the same columns, categories and origins of time as in training.
+
+How new data without a Spec is understood stands in `roles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gnomon.data import kinds
+from gnomon.data.arrays import as_column
+from gnomon.data.images import encode_images, unfit_images
+from gnomon.data.kinds import Image, Label, Set, Spec, Vector
+from gnomon.data.reading import Arrays, Table
+from gnomon.data.roles import as_table, refuse_empty
+from gnomon.data.sets import flatten, lay_out
+from gnomon.data.targets import follow_label, weight_part
+from gnomon.data.vectors import Part, column_names, demand, follow_columns, follow_matrix
+from gnomon.errors import DataError
+
+
+def follow(
+    found: Table | Arrays, spec: Spec, *, roles: Sequence[str] | None, absent: bool, place: str
+) -> tuple[dict[str, Part], Table | Arrays]:
+    """The roles that `spec` names, encoded as it says.
+
+    Raises:
+        DataError: a demanded column is missing, of another type, or holds an unknown category.
+    """
+    found = _fitting(found, spec, place)
+    demanded = [role for role in (roles or ("x", "given")) if role == "x" or getattr(spec, role) is not None]
+    optional = [role for role in ("y", "weight") if roles is None and getattr(spec, role) is not None]
+    parts: dict[str, Part] = {}
+    for role in ("x", "y", "given", "weight"):
+        if role in demanded or (role in optional and _has(found, spec, role)):
+            parts[role] = _follow_role(found, spec, role, absent and role == "given", place)
+    refuse_empty(len(parts["x"]) if "x" in parts else 1, place)
+    return parts, found
+
+
+def _fitting(found: Table | Arrays, spec: Spec, place: str) -> Table | Arrays:
+    """The data in the form in which the spec was inferred: bare arrays as a table if its roles were columns of one."""
+    if isinstance(found, Table):
+        if isinstance(spec.x, Image):
+            raise DataError(f"{place}expected images of shape {spec.x.shape}; got a table of columns")
+        return found
+    if not isinstance(spec.x, Vector) or isinstance(found.x, list) or found.x.ndim > 2:
+        return found
+    width = 1 if found.x.ndim == 1 else found.x.shape[1]
+    if not spec.x.bare:
+        names = ", ".join(spec.x.names[:6]) + (" …" if len(spec.x) > 6 else "")
+        raise DataError(f"{place}expected a table with the columns {names}; got a bare array of {width} columns")
+    named = {name for role in (spec.y, spec.given) if role is not None for name in column_names(role)}
+    if width != len(spec.x) and any(name[0] == "x" and name[1:].isdigit() for name in named):
+        return as_table(found, place)
+    return found
+
+
+def _has(found: Table | Arrays, spec: Spec, role: str) -> bool:
+    if isinstance(found, Arrays):
+        return getattr(found, role) is not None
+    names = [spec.weight] if role == "weight" else column_names(getattr(spec, role))
+    return all(name in found.columns.column_names for name in names)
+
+
+def _follow_role(found: Table | Arrays, spec: Spec, role: str, absent: bool, place: str) -> Part:
+    kind = getattr(spec, role)
+    if isinstance(found, Arrays):
+        array = getattr(found, role)
+        if array is None:
+            if absent:
+                return Part(kind, np.full((len(found.x), len(kind)), np.nan))
+            raise DataError(f"{place}the data has no {role}; pass a dict with x= and {role}=")
+        return _follow_array(array, kind, role, place, found.layout)
+    table = found.columns
+    if role == "weight":
+        demand(table, [kind], place)
+        return weight_part(table.column(kind), kind, place)
+    if isinstance(kind, (Set, kinds.Sequence)):
+        demand(table, kind.of.names, place)
+        flat, lengths = flatten(table, kind.of.names, place=place)
+        return Part(kind, follow_columns(flat, kind.of, place), lengths=lengths)
+    if isinstance(kind, Label):
+        demand(table, [kind.name], place)
+        return Part(kind, follow_label(table.column(kind.name), kind, place))
+    if absent:
+        missing = [column for column in kind.columns if column.name not in table.column_names]
+        for column in missing:
+            table = table.append_column(column.name, pa.nulls(table.num_rows))
+    return Part(kind, follow_columns(table, kind, place))
+
+
+def _follow_array(array: Any, kind: Any, role: str, place: str, layout: str | None) -> Part:
+    if role == "weight":
+        return weight_part(pa.chunked_array([as_column(array, "weight", place)]), "", place)
+    if isinstance(kind, Image):
+        if isinstance(array, list):
+            raise DataError(f"{place}expected images of shape {kind.shape}; got arrays of different lengths")
+        return Part(kind, encode_images(array, kind, place=place), unfit=unfit_images(array))
+    if isinstance(kind, (Set, kinds.Sequence)):
+        elements, lengths = lay_out(array, features=len(kind.of), place=place)
+        return Part(kind, follow_matrix(elements, kind.of, "x", place), lengths=lengths)
+    if isinstance(array, list):
+        raise DataError(f"{place}{role} is a list of arrays of different lengths; expected {len(kind)} columns")
+    if isinstance(kind, Label):
+        return Part(kind, follow_label(pa.chunked_array([as_column(array.reshape(len(array)), kind.name, place)]), kind, place))
+    return Part(kind, follow_matrix(array, kind, role, place))

@@ -1,0 +1,192 @@
+"""Which column or array of new data plays which role, and its values as numbers.
+
+What a single column's values mean is decided in `columns`; missing values are settled afterwards, in `missing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from gnomon.data import kinds
+from gnomon.data.arrays import as_column
+from gnomon.data.images import encode_images, image_kind, unfit_images
+from gnomon.data.kinds import Set, Support, Vector
+from gnomon.data.reading import Arrays, Table
+from gnomon.data.sets import flatten, lay_out, list_columns
+from gnomon.data.targets import target_part, weight_part
+from gnomon.data.vectors import Part, array_columns, array_names, column_names, matrix, two_axes, vector
+from gnomon.errors import DataError
+from gnomon.options import unknown
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The user's choice of columns by role; None where nothing was said."""
+
+    target: str | Sequence[str] | None = None
+    given: str | Sequence[str] | None = None
+    weight: str | None = None
+    drop: str | Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return any(value is not None and len(value) for value in (self.target, self.given, self.weight, self.drop))
+
+
+def infer(
+    found: Table | Arrays, chosen: Chosen, *, overrides: Mapping[str, Support], kind: str | None, wanted: str | None, place: str
+) -> tuple[dict[str, Part], Table | Arrays]:
+    """The roles of new data.
+
+    Returns:
+        the parts by role, and the data itself (bare arrays become a table if columns of theirs were named).
+
+    Raises:
+        DataError: as `prepare`.
+    """
+    if isinstance(found, Arrays) and chosen and not (found.y is not None and chosen == Chosen(target="y")):
+        found = as_table(found, place)
+    if isinstance(found, Table):
+        return _infer_table(found, chosen, overrides=overrides, kind=kind, wanted=wanted, place=place), found
+    return _infer_arrays(found, overrides=overrides, kind=kind, wanted=wanted, place=place), found
+
+
+def _infer_table(
+    found: Table, chosen: Chosen, *, overrides: Mapping[str, Support], kind: str | None, wanted: str | None, place: str
+) -> dict[str, Part]:
+    table, names = found.columns, found.columns.column_names
+    refuse_empty(table.num_rows, place)
+    if kind in ("image", "signal"):
+        raise DataError(f"{place}kind='{kind}' wants arrays or a folder of images; got a table of columns")
+    drop = _listed(chosen.drop, names, "drop", place)
+    target = _listed(chosen.target, names, "target", place) or ([found.target] if found.target else [])
+    if wanted and not target:
+        if found.suggested is None:
+            raise DataError(f"{place}this model needs a target; name the column to predict: target='{names[-1]}'")
+        target = [found.suggested]
+    given = _listed(chosen.given, names, "given", place)
+    weight = _listed(chosen.weight, names, "weight", place)
+    if len(weight) > 1:
+        raise DataError(f"{place}weight wants one column; got {', '.join(weight)}")
+    _refuse_shared({"target": target, "given": given, "weight": weight, "drop": drop}, place)
+    _known_overrides(overrides, names, place)
+    taken = {*target, *given, *weight, *drop}
+    x = [name for name in names if name not in taken]
+    if not x:
+        raise DataError(f"{place}no column is left for x; all {len(names)} are target, given, weight or dropped")
+    parts: dict[str, Part] = {}
+    if kind in ("set", "sequence"):
+        parts["x"] = _elements(table, x, kind, overrides, place)
+    else:
+        parts["x"] = vector(table, x, overrides=overrides, place=place, bare=found.bare)
+    if target:
+        parts["y"] = target_part(table, target, overrides=overrides, wanted=wanted, place=place)
+    if given:
+        parts["given"] = vector(table, given, overrides=overrides, place=place)
+    if weight:
+        parts["weight"] = weight_part(table.column(weight[0]), weight[0], place)
+    return parts
+
+
+def _infer_arrays(found: Arrays, *, overrides: Mapping[str, Support], kind: str | None, wanted: str | None, place: str) -> dict[str, Part]:
+    refuse_empty(len(found.x), place)
+    if wanted and found.y is None:
+        raise DataError(f"{place}this model needs a target; pass (x, y), or a dict with x= and y=")
+    parts: dict[str, Part] = {"x": _infer_x(found, overrides, kind, place)}
+    if found.y is not None:
+        names = array_names(found.y, "y", place)
+        parts["y"] = target_part(array_columns(found.y, names), names, overrides=overrides, wanted=wanted, place=place, bare=True)
+    if found.given is not None:
+        parts["given"] = matrix(found.given, array_names(found.given, "given", place), overrides=overrides, place=place)
+    if found.weight is not None:
+        if found.weight.ndim != 1:
+            raise DataError(f"{place}weight wants one number per row, shape (n,); got shape {found.weight.shape}")
+        parts["weight"] = weight_part(pa.chunked_array([as_column(found.weight, "weight", place)]), "", place)
+    known = [name for part in parts.values() if part.kind is not None for name in column_names(part.kind)]
+    _known_overrides(overrides, known, place)
+    return parts
+
+
+def _infer_x(found: Arrays, overrides: Mapping[str, Support], kind: str | None, place: str) -> Part:
+    x = found.x
+    if kind in ("set", "sequence"):
+        elements, lengths = lay_out(x, place=place)
+        part = matrix(elements, array_names(elements, "x", place), overrides=overrides, place=place)
+        assert isinstance(part.kind, Vector)
+        return Part((Set if kind == "set" else kinds.Sequence)(part.kind), part.values, lengths=lengths)
+    if isinstance(x, list):
+        raise DataError(f"{place}x is a list of arrays of different lengths; pass kind='set' or kind='sequence'")
+    if kind in ("image", "signal") or (kind is None and (x.ndim >= 4 or found.layout is not None)):
+        image = image_kind(x, kind=kind, layout=found.layout, support=overrides.get("x"), place=place)
+        return Part(image, encode_images(x, image, place=place), unfit=unfit_images(x))
+    if x.ndim >= 3:
+        raise DataError(f"{place}x has shape {x.shape}; say what it is: kind='image', 'signal', 'sequence' or 'set'")
+    return matrix(x, array_names(x, "x", place), overrides=overrides, place=place)
+
+
+def _elements(table: pa.Table, names: Sequence[str], kind: str, overrides: Mapping[str, Support], place: str) -> Part:
+    """The elements of list columns."""
+    lists = set(list_columns(table))
+    plain = [name for name in names if name not in lists]
+    if plain:
+        raise DataError(
+            f"{place}kind='{kind}' wants columns of lists; '{plain[0]}' holds {table.column(plain[0]).type}: put it into given or drop"
+        )
+    flat, lengths = flatten(table, names, place=place)
+    part = vector(flat, names, overrides=overrides, place=place)
+    assert isinstance(part.kind, Vector)
+    return Part((Set if kind == "set" else kinds.Sequence)(part.kind), part.values, lengths=lengths)
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def _listed(value: str | Sequence[str] | None, names: Sequence[str], what: str, place: str) -> list[str]:
+    """The names of columns in `value`: a name, several separated by commas, or a list."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        asked = [value] if value in names else [part.strip() for part in value.split(",") if part.strip()]
+    else:
+        asked = [str(name) for name in value]
+    for name in asked:
+        if name not in names:
+            raise DataError(place + unknown("column", name, names, owner=what))
+    return list(dict.fromkeys(asked))
+
+
+def _known_overrides(overrides: Mapping[str, Support], names: Sequence[str], place: str) -> None:
+    for name in overrides:
+        if name not in names:
+            raise DataError(place + unknown("column", name, names, owner="columns"))
+
+
+def _refuse_shared(roles: Mapping[str, Sequence[str]], place: str) -> None:
+    seen: dict[str, str] = {}
+    for role, names in roles.items():
+        for name in names:
+            if name in seen:
+                raise DataError(f"{place}column '{name}' is named as both {seen[name]} and {role}; choose one")
+            seen[name] = role
+
+
+def refuse_empty(rows: int, place: str) -> None:
+    """Raise DataError if there are no rows."""
+    if rows == 0:
+        raise DataError(f"{place}{'' if place else 'the data '}holds no rows; expected at least one")
+
+
+def as_table(found: Arrays, place: str) -> Table:
+    """Bare arrays as one table x0, x1 …, y, given0 …, so that their columns can be named."""
+    if isinstance(found.x, list) or found.x.ndim > 2:
+        raise DataError(f"{place}target, given, weight and drop name columns of a table; here pass a dict with x=, y=, given=, weight=")
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+    for stem in ("x", "y", "given", "weight"):
+        array = getattr(found, stem)
+        if array is not None:
+            names = ["weight"] if stem == "weight" else array_names(array, stem, place)
+            grid = two_axes(array)
+            columns |= {name: as_column(grid[:, i], name, place) for i, name in enumerate(names)}
+    return Table(pa.table(columns), name=found.name, target="y" if found.y is not None else None, bare=True, notices=found.notices)
