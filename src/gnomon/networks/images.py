@@ -1,0 +1,311 @@
+"""Convolutional networks for images in one, two or three dimensions, of any size, as tables of stages over shared blocks.
+
+Blocks are in `blocks.convolution`; what the outputs mean is left to the models.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gnomon.blocks import MLP, ConvNormAct, Downsample, ResidualConv, Upsample, convolution, initialise
+from gnomon.data import Image
+from gnomon.errors import OptionError
+from gnomon.networks.roles import beside, ports, present, scaled
+
+Norm = Literal["group", "batch", "none"]
+
+_SMALLEST = {1: 16, 2: 4, 3: 2}  # an axis is halved while it is longer, so that at most 16 cells stay
+
+
+class Stage(NamedTuple):
+    """One row of an architecture's table: `channels` wide feature maps of extent `size`."""
+
+    channels: int
+    size: tuple[int, ...]
+
+
+def stages(size: Sequence[int], width: int) -> tuple[Stage, ...]:
+    """The table for images of `size`: axes halve until at most 16 cells stay.
+
+    The last stage has `width` channels, each earlier one half as many as the next, but no fewer than a quarter of `width`: that
+    is where the pixels, and so the time, are.
+
+    Example:
+        >>> [stage.channels for stage in stages((28, 28), 64)], [stage.size[0] for stage in stages((28, 28), 64)]
+        ([16, 16, 32, 64], [28, 14, 7, 4])
+    """
+    smallest = _SMALLEST[len(size)]
+    sizes = [tuple(size)]
+    while max(sizes[-1]) > smallest:
+        sizes.append(tuple(-(-n // 2) if n > smallest else n for n in sizes[-1]))
+    depth = len(sizes)
+    return tuple(Stage(max(width // 4, width >> (depth - 1 - i), 1), extent) for i, extent in enumerate(sizes))
+
+
+def strides(before: Stage, after: Stage) -> tuple[int, ...]:
+    """The stride along each axis that leads from one stage to the next."""
+    return tuple(1 if a == b else 2 for a, b in zip(before.size, after.size, strict=True))
+
+
+class ConvEncoder(nn.Module):
+    """Convolutions that halve the image down to a few cells, then a fully connected head.
+
+    Args:
+        kind: the Image that is read.
+        role: "encoder".
+        inputs: channels that go in, where they are not those of `kind`.
+        outputs: numbers that come out.
+        given: size of the condition, which scales and shifts every stage and joins the head; 0 for none.
+        size: factor on the widths.
+        width: channels of the last stage; each earlier one has half, but no fewer than a quarter.
+        depth: how many blocks a stage has: convolutions, and from the third on residual pairs.
+        pool: what the head sees of the last stage: the mean of its cells, or all of them ("flatten").
+        down: how images shrink, "max", "mean" or "stride" (see `blocks.Downsample`).
+        hidden: width of the head's hidden layers.
+        norm: "group", "batch" or "none".
+        activation: name in `blocks.activations`.
+        dropout: probability with which a number of the head is set to zero in training.
+
+    Shape: ``(n, channels, *size), (n, given) -> (n, outputs)``.
+
+    Example:
+        >>> network = ConvEncoder(Image(1, (8, 8)), "encoder", outputs=10)
+        >>> network(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
+    """
+
+    roles: ClassVar[dict[str, tuple[type, ...]]] = {"encoder": (Image,)}
+
+    def __init__(
+        self,
+        kind: Image,
+        role: str,
+        *,
+        inputs: int | None = None,
+        outputs: int | None = None,
+        given: int = 0,
+        size: float = 1.0,
+        width: int = 64,
+        depth: int = 2,
+        pool: Literal["mean", "flatten"] = "mean",
+        down: Literal["max", "mean", "stride"] = "max",
+        hidden: tuple[int, ...] = (),
+        norm: Norm = "group",
+        activation: str = "silu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        port = ports("conv", kind, role, inputs, outputs)
+        self.inputs, self.outputs, self.given, self.pool = port.inputs, port.outputs, given, pool
+        table = stages(kind.size, scaled(width, size, multiple=4))
+        dimension = kind.dimension
+        shared: dict[str, Any] = {"norm": norm, "activation": activation, "given": given}
+        self.stages = nn.ModuleList([ConvNormAct(dimension, port.inputs, table[0].channels, **shared)])
+        self.stages.extend(_deeper(dimension, table[0].channels, depth, shared))
+        for before, stage in itertools.pairwise(table):
+            self.stages.append(Downsample(dimension, before.channels, stage.channels, stride=strides(before, stage), mode=down, **shared))
+            self.stages.extend(_deeper(dimension, stage.channels, depth, shared))
+        cells = math.prod(table[-1].size) if pool == "flatten" else 1
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.head = MLP(
+            cells * table[-1].channels + given,
+            port.outputs,
+            hidden=tuple(scaled(w, size) for w in hidden),
+            activation=activation,
+            dropout=dropout,
+            final=0.1,
+        )
+
+    def forward(self, x: Float[Tensor, "n channels *size"], given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n outputs"]:
+        """Apply the stages and the head."""
+        if self.given:
+            given = present(given, self.given)
+        for stage in self.stages:
+            x = stage(x, given)
+        x = x.flatten(2).mean(2) if self.pool == "mean" else x.flatten(1)
+        return self.head(beside(self.dropout(x), given, self.given))
+
+
+class ConvDecoder(nn.Module):
+    """A fully connected start at a few cells, then convolutions that double the image up to its size.
+
+    Args:
+        kind: the Image that is written.
+        role: "decoder".
+        inputs: size of the code that goes in.
+        outputs: channels that come out, where they are not those of `kind`.
+        given: size of the condition, which joins the code and scales and shifts every stage; 0 for none.
+        size: factor on the widths.
+        width: channels of the first stage; each later one has half, but no fewer than a quarter.
+        depth: how many blocks a stage has: convolutions, and from the third on residual pairs.
+        hidden: width of the hidden layers before the first stage.
+        norm: "group", "batch" or "none".
+        activation: name in `blocks.activations`.
+        dropout: probability with which a hidden number before the first stage is set to zero in training.
+        mode: how feature maps are enlarged, "nearest" or "linear".
+
+    Shape: ``(n, inputs), (n, given) -> (n, outputs, *size)``.
+
+    Example:
+        >>> network = ConvDecoder(Image(1, (28, 28)), "decoder", inputs=16)
+        >>> network(torch.zeros(5, 16)).shape
+        torch.Size([5, 1, 28, 28])
+    """
+
+    roles: ClassVar[dict[str, tuple[type, ...]]] = {"decoder": (Image,)}
+
+    def __init__(
+        self,
+        kind: Image,
+        role: str,
+        *,
+        inputs: int | None = None,
+        outputs: int | None = None,
+        given: int = 0,
+        size: float = 1.0,
+        width: int = 64,
+        depth: int = 2,
+        hidden: tuple[int, ...] = (128,),
+        norm: Norm = "group",
+        activation: str = "silu",
+        dropout: float = 0.0,
+        mode: Literal["nearest", "linear"] = "nearest",
+    ) -> None:
+        super().__init__()
+        port = ports("deconv", kind, role, inputs, outputs)
+        self.inputs, self.outputs, self.given = port.inputs, port.outputs, given
+        table = stages(kind.size, scaled(width, size, multiple=4))[::-1]
+        dimension = kind.dimension
+        shared: dict[str, Any] = {"norm": norm, "activation": activation, "given": given}
+        self.start = (table[0].channels, *table[0].size)
+        self.code = MLP(
+            port.inputs + given,
+            math.prod(self.start),
+            hidden=tuple(scaled(w, size) for w in hidden),
+            activation=activation,
+            dropout=dropout,
+        )
+        self.stages = nn.ModuleList([ConvNormAct(dimension, table[0].channels, table[0].channels, **shared)])
+        self.stages.extend(_deeper(dimension, table[0].channels, depth, shared))
+        for before, stage in itertools.pairwise(table):
+            self.stages.append(Upsample(dimension, before.channels, stage.channels, size=stage.size, mode=mode, **shared))
+            self.stages.extend(_deeper(dimension, stage.channels, depth, shared))
+        self.last = convolution(kind.dimension, table[-1].channels, port.outputs)
+        initialise(self.last, 0.1)
+
+    def forward(self, z: Float[Tensor, "n inputs"], given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n channels *size"]:
+        """Apply the start and the stages."""
+        if self.given:
+            given = present(given, self.given)
+        x = self.code(beside(z, given, self.given)).reshape(len(z), *self.start)
+        for stage in self.stages:
+            x = stage(x, given)
+        return self.last(x)
+
+
+class UNet(nn.Module):
+    """Image to image of the same size: down through the stages and up again, each level joined to its mirror image.
+
+    Args:
+        kind: the Image that is read, and whose size comes out.
+        role: "mapper".
+        inputs: channels that go in, where they are not those of `kind`.
+        outputs: channels that come out, where they are not those of `kind`.
+        given: size of the condition, which scales and shifts every stage; 0 for none.
+        size: factor on the widths.
+        width: channels of the smallest stage; each larger one has half, but no fewer than a quarter.
+        depth: residual pairs per stage, on the way down and on the way up.
+        norm: "group", "batch" or "none".
+        activation: name in `blocks.activations`.
+        mode: how feature maps are enlarged, "nearest" or "linear".
+
+    Shape: ``(n, channels, *size), (n, given) -> (n, outputs, *size)``.
+
+    Reference: Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597
+
+    Example:
+        >>> network = UNet(Image(3, (5, 7)), "mapper", outputs=2, width=8)
+        >>> network(torch.zeros(4, 3, 5, 7)).shape
+        torch.Size([4, 2, 5, 7])
+    """
+
+    roles: ClassVar[dict[str, tuple[type, ...]]] = {"mapper": (Image,)}
+
+    def __init__(
+        self,
+        kind: Image,
+        role: str,
+        *,
+        inputs: int | None = None,
+        outputs: int | None = None,
+        given: int = 0,
+        size: float = 1.0,
+        width: int = 64,
+        depth: int = 1,
+        norm: Norm = "group",
+        activation: str = "silu",
+        mode: Literal["nearest", "linear"] = "nearest",
+    ) -> None:
+        super().__init__()
+        port = ports("unet", kind, role, inputs, outputs)
+        self.inputs, self.outputs, self.given = port.inputs, port.outputs, given
+        table = stages(kind.size, scaled(width, size, multiple=4))
+        dimension = kind.dimension
+        shared: dict[str, Any] = {"norm": norm, "activation": activation, "given": given}
+        self.first = convolution(dimension, port.inputs, table[0].channels)
+        initialise(self.first)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for before, stage in itertools.pairwise(table):
+            self.down.append(_pairs(dimension, before.channels, before.channels, depth, shared))
+            self.down.append(Downsample(dimension, before.channels, stage.channels, stride=strides(before, stage), **shared))
+        self.middle = _pairs(dimension, table[-1].channels, table[-1].channels, depth, shared)
+        for before, stage in itertools.pairwise(table[::-1]):
+            self.up.append(Upsample(dimension, before.channels, stage.channels, size=stage.size, mode=mode, **shared))
+            self.up.append(_pairs(dimension, 2 * stage.channels, stage.channels, depth, shared))
+        self.last = convolution(dimension, table[0].channels, port.outputs)
+        initialise(self.last, 0.1)
+
+    def forward(
+        self, x: Float[Tensor, "n channels *size"], given: Float[Tensor, "n given"] | None = None
+    ) -> Float[Tensor, "n outputs *size"]:
+        """Apply the stages down, in the middle, and up."""
+        if self.given:
+            given = present(given, self.given)
+        x = self.first(x)
+        kept = []
+        for pairs, smaller in zip(self.down[::2], self.down[1::2], strict=True):
+            x = pairs(x, given)
+            kept.append(x)
+            x = smaller(x, given)
+        x = self.middle(x, given)
+        for larger, pairs in zip(self.up[::2], self.up[1::2], strict=True):
+            x = pairs(torch.cat([larger(x, given), kept.pop()], 1), given)
+        return self.last(x)
+
+
+class _Pairs(nn.ModuleList):
+    """Residual pairs one after the other, each seeing the condition."""
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        for pair in self:
+            x = pair(x, given)
+        return x
+
+
+def _deeper(dimension: int, channels: int, depth: int, shared: dict[str, Any]) -> list[nn.Module]:
+    """What follows the first block of a stage. Raises OptionError for a depth below one."""
+    if depth < 1:
+        raise OptionError(f"depth counts the blocks of a stage and must be at least 1; got {depth}")
+    convolutions: list[nn.Module] = [ConvNormAct(dimension, channels, channels, **shared) for _ in range(min(depth, 2) - 1)]
+    return convolutions + [ResidualConv(dimension, channels, channels, **shared) for _ in range(depth - 2)]
+
+
+def _pairs(dimension: int, inputs: int, outputs: int, depth: int, shared: dict[str, Any]) -> _Pairs:
+    return _Pairs(ResidualConv(dimension, inputs if i == 0 else outputs, outputs, **shared) for i in range(depth))

@@ -1,0 +1,162 @@
+"""Every block passes the contract of modules, in every form it takes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gnomon.blocks import (
+    MLP,
+    ColumnFeatures,
+    ColumnHead,
+    ConvNormAct,
+    Downsample,
+    ResidualConv,
+    ResidualMLP,
+    SegmentSum,
+    Upsample,
+    activations,
+    segment_max,
+    segment_mean,
+)
+from gnomon.data import Categorical, Column, Image, Periodic, Positive, Vector
+from tests.module_contract import Case, CompileContract, ModuleContract, normal, normals
+
+MIXED = Vector(
+    (
+        Column("phi", Periodic(-1, 1)),
+        Column("pt", Positive()),
+        Column("b", Categorical((False, True))),
+        Column("eta"),
+        Column("c", Categorical(("u", "d", "s"))),
+        Column("psi", Periodic(0, 360)),
+    )
+)
+ANGLES = Vector((Column("phi", Periodic(-1, 1)),))
+LABELS = Vector((Column("b", Categorical((False, True))),))
+SPREADS = ("example", "column", "shared", "fixed")
+
+
+def mixed(generator: torch.Generator, rows: int = 4) -> Tensor:
+    """Rows of `MIXED` in network space."""
+    z = torch.randn(rows, 6, generator=generator)
+    z[:, 2] = torch.randint(0, 2, (rows,), generator=generator)
+    z[:, 4] = torch.randint(0, 3, (rows,), generator=generator)
+    return z
+
+
+class LogProb(nn.Module):
+    """A head's likelihood as a function of the raw outputs."""
+
+    def __init__(self, head: ColumnHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, raw: Tensor, z: Tensor) -> Tensor:
+        return self.head(raw).log_prob(z)
+
+
+class Soft(nn.Module):
+    """A head's soft features as a function of the raw outputs."""
+
+    def __init__(self, head: ColumnHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return self.head(raw).soft()
+
+
+class Segments(nn.Module):
+    """A segment function as a module."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, values: Tensor, rows: Tensor, count: int) -> Tensor:
+        return self.function(values, rows, count)
+
+
+def segments(generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
+    return torch.randn(7, 2, generator=generator), torch.tensor([0, 3, 0, 1, 3, 3, 0]), 5
+
+
+def head_case(kind: Vector | Image, spread: str) -> Case:
+    head = ColumnHead(kind, spread=spread)
+    size = kind.size if isinstance(kind, Image) else ()
+
+    def arguments(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        raw = torch.randn(4, head.outputs, *size, generator=generator)
+        if isinstance(kind, Image):
+            return raw, torch.randn(4, *kind.shape, generator=generator)
+        z = mixed(generator)
+        return raw, z[:, [MIXED.names.index(name) for name in kind.names]] if not kind.bare else z[:, [1, 3]]
+
+    return Case(lambda: LogProb(ColumnHead(kind, spread=spread)), arguments)
+
+
+CASES: dict[str, Case] = {
+    "MLP": Case(lambda: MLP(3, 2, hidden=(5, 4)), normal(4, 3)),
+    "MLP linear": Case(lambda: MLP(3, 2, hidden=()), normal(4, 3)),
+    "MLP layer norm": Case(lambda: MLP(3, 2, hidden=(5,), norm="layer"), normal(4, 3)),
+    "MLP two batch axes": Case(lambda: MLP(3, 2, hidden=(5,)), normal(4, 6, 3)),
+    **{f"MLP {name}": Case(lambda name=name: MLP(3, 2, hidden=(5,), activation=name), normal(4, 3)) for name in activations},
+    "ResidualMLP": Case(lambda: ResidualMLP(3, 2, width=5), normal(4, 3)),
+    "ResidualMLP given": Case(lambda: ResidualMLP(3, 2, width=5, given=2), normals((4, 3), (4, 2))),
+    "ColumnFeatures": Case(lambda: ColumnFeatures(Vector.real(3)), normal(4, 3)),
+    "ColumnFeatures mixed": Case(lambda: ColumnFeatures(MIXED), lambda generator: (mixed(generator),)),
+    "ColumnFeatures labels": Case(lambda: ColumnFeatures(LABELS), lambda generator: (mixed(generator)[:, 2:3],), smooth=False),
+    "ColumnFeatures image": Case(lambda: ColumnFeatures(Image(2, (3, 4))), normal(4, 2, 3, 4)),
+    **{f"ColumnHead {s}": head_case(Vector.real(2), s) for s in SPREADS},
+    **{f"ColumnHead mixed {s}": head_case(MIXED, s) for s in SPREADS},
+    **{f"ColumnHead angle {s}": head_case(ANGLES, s) for s in SPREADS},
+    **{f"ColumnHead label {s}": head_case(LABELS, s) for s in SPREADS},
+    **{f"ColumnHead image {s}": head_case(Image(2, (3, 4)), s) for s in SPREADS},
+    "ColumnHead soft": Case(lambda: Soft(ColumnHead(MIXED, spread="fixed")), normal(4, 11)),
+    "ConvNormAct 1-D": Case(lambda: ConvNormAct(1, 2, 8), normal(4, 2, 5)),
+    "ConvNormAct 2-D": Case(lambda: ConvNormAct(2, 2, 8, stride=2), normal(4, 2, 5, 3)),
+    "ConvNormAct 3-D": Case(lambda: ConvNormAct(3, 2, 8, stride=(1, 2, 1)), normal(4, 2, 2, 3, 4)),
+    "ConvNormAct no norm": Case(lambda: ConvNormAct(2, 2, 3, norm="none", kernel=(1, 5)), normal(4, 2, 5, 3)),
+    "ConvNormAct given": Case(lambda: ConvNormAct(2, 2, 8, given=3), normals((4, 2, 3, 3), (4, 3))),
+    "ConvNormAct circular": Case(lambda: ConvNormAct(2, 2, 8, padding_mode="circular"), normal(4, 2, 3, 4)),
+    "ConvNormAct replicate": Case(lambda: ConvNormAct(1, 2, 8, padding_mode="replicate"), normal(4, 2, 3)),
+    "ResidualConv": Case(lambda: ResidualConv(2, 8, 8), normal(4, 8, 3, 2)),
+    "ResidualConv wider": Case(lambda: ResidualConv(1, 2, 8, given=3), normals((4, 2, 5), (4, 3))),
+    **{
+        f"Downsample {mode} {dimension}-D": Case(
+            lambda mode=mode, dimension=dimension: Downsample(dimension, 2, 8, mode=mode), normal(4, 2, *(5, 4, 1)[:dimension])
+        )
+        for mode in ("max", "mean", "stride")
+        for dimension in (1, 2, 3)
+    },
+    "Downsample given": Case(lambda: Downsample(2, 2, 8, stride=(1, 2), given=3), normals((4, 2, 5, 4), (4, 3))),
+    "Upsample": Case(lambda: Upsample(2, 2, 8, size=(5, 3)), normal(4, 2, 3, 2)),
+    "Upsample linear 1-D": Case(lambda: Upsample(1, 2, 8, size=(5,), mode="linear", given=2), normals((4, 2, 3), (4, 2))),
+    "Upsample linear 2-D": Case(lambda: Upsample(2, 2, 8, size=(5, 3), mode="linear"), normal(4, 2, 3, 2)),
+    "Upsample 3-D": Case(lambda: Upsample(3, 2, 8, size=(3, 2, 2)), normal(4, 2, 2, 1, 2)),
+    "SegmentSum": Case(SegmentSum, segments, rows=None),
+    "segment_mean": Case(lambda: Segments(segment_mean), segments, rows=None),
+    "segment_max": Case(lambda: Segments(segment_max), segments, rows=None),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+class TestBlocks(ModuleContract):
+    """The contract, for each row of the table."""
+
+
+COMPILED = [name for name in CASES if not any(word in name for word in ("angle", "label ", "image", "shared", "1-D", *activations))]
+
+
+class TestCompiledBlocks(CompileContract):
+    """Compilation, for a choice of rows of the table."""
+
+    @pytest.fixture(params=COMPILED)
+    def case(self, request: pytest.FixtureRequest) -> Case:
+        return CASES[request.param]
