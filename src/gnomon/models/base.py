@@ -1,0 +1,213 @@
+"""What every model is: a learning principle over networks, seen by the loop as a game of one or more players.
+
+Models work on tensors in network space. They know no optimiser, no file and no unit.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gnomon.data import Examples, Ragged, Spec
+from gnomon.errors import DataError, OptionError
+from gnomon.options import signature, unknown
+
+ABILITIES = ("predict", "sample", "log_prob", "log_prob_bound", "encode", "decode", "reconstruct", "score")
+
+
+class Loss(NamedTuple):
+    """A weighted sum with its weight, so that accumulated batches equal one big batch and epoch means are exact.
+
+    Args:
+        total: sum over examples, a scalar with gradient.
+        weight: what the sum is divided by: the number of examples (or tokens), a scalar.
+        parts: named sums, without gradient, that share the weight.
+    """
+
+    total: Tensor
+    weight: Tensor
+    parts: dict[str, Tensor]
+
+    @classmethod
+    def mean(cls, values: Tensor, weight: Tensor | None = None, **parts: Tensor) -> Loss:
+        """Loss of one value per example.
+
+        Args:
+            values: ``(n,)`` loss of each example.
+            weight: ``(n,)`` weights with mean 1 over the split, or None. They multiply; the divisor stays n, so signed
+                weights cannot cancel it.
+            parts: ``(n,)`` further quantities to be reported as weighted means.
+
+        Example:
+            >>> loss = Loss.mean(torch.tensor([1.0, 3.0]))
+            >>> loss.total.item(), loss.weight.item()
+            (4.0, 2.0)
+        """
+        if weight is None:
+            sums = {name: part.detach().sum() for name, part in parts.items()}
+            return cls(values.sum(), values.new_tensor(float(len(values))), sums)
+        sums = {name: (part.detach() * weight).sum() for name, part in parts.items()}
+        return cls((values * weight).sum(), values.new_tensor(float(len(values))), sums)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One side of the game: which parameters it moves, by which loss, and how often.
+
+    Args:
+        name: for messages and metrics.
+        loss: name of the model's method that returns its Loss on a batch.
+        modules: names of the sub-modules (or parameters) that are its own; empty means the whole model.
+        every: it moves in every `every`-th turn of the loop.
+        steps: how many moves it makes in such a turn, each on its own batch.
+        average: whether the averaged copy of its weights is kept and used.
+    """
+
+    name: str
+    loss: str = "loss"
+    modules: tuple[str, ...] = ()
+    every: int = 1
+    steps: int = 1
+    average: bool = True
+
+    def parameters(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """The player's own parameters by full name, resolved now. Raises OptionError for a module the model lacks."""
+        named = dict(model.named_parameters())
+        if not self.modules:
+            return named
+        missing = [m for m in self.modules if not any(name == m or name.startswith(m + ".") for name in named)]
+        if missing:
+            raise OptionError(f"player '{self.name}' names the module '{missing[0]}', which has no parameters in {type(model).__name__}")
+        return {name: p for name, p in named.items() if any(name == m or name.startswith(m + ".") for m in self.modules)}
+
+
+class LossOf(nn.Module):
+    """A model's loss as a module of its own: the one callable that vmap, compile and data-parallel wrappers take."""
+
+    def __init__(self, model: Model, loss: str = "loss") -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, batch: Examples) -> Loss:
+        return getattr(self.model, self.loss)(batch)
+
+
+class Model(nn.Module):
+    """A learning principle over networks, built from a spec: ``Flow(spec, transforms=8)``.
+
+    Subclasses take ``spec`` and keyword-only options, implement `loss` (or `solve`), and those abilities they have:
+
+    ========================  =======================================================================================
+    ``predict(batch)``        classifier: logits ``(n, classes)``; regressor: ``(mean, spread)``, each ``(n, columns)``
+    ``sample(n, given)``      ``x`` in network space, drawn with torch's global generator; ``given`` ``(n, columns)`` or None
+    ``log_prob(batch)``       nats ``(n,)`` in network space
+    ``log_prob_bound(batch)`` lower bound in nats and its standard error, each ``(n,)``
+    ``encode(batch)``         ``(n, k)``
+    ``decode(z, given)``      ``x`` in network space
+    ``reconstruct(batch)``    ``x`` in network space
+    ``score(batch)``          anomaly: larger is stranger, ``(n,)``
+    ========================  =======================================================================================
+
+    Attributes:
+        options_: the options this instance was built with, defaults included, by name.
+        monitor: name of the validation quantity that decides "best" (lower is better), or None.
+        separable: whether the loss is a sum over examples (False when examples of a batch act on each other).
+        dequantises: whether whole numbers are spread over their cell before the model sees them.
+        target: what the model wants as ``y``: "label", "numbers" or None.
+    """
+
+    monitor: ClassVar[str | None] = "loss"
+    separable: ClassVar[bool] = True
+    dequantises: ClassVar[bool] = False
+    target: ClassVar[str | None] = None
+    defaults: ClassVar[dict[str, Any]] = {}
+    """What `fit` uses for this model unless told otherwise: epochs, batch_size, lr, average, …"""
+
+    options_: dict[str, Any]
+    spec: Spec
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _recording(cls.__init__)  # type: ignore[method-assign]
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def players(self) -> tuple[Player, ...]:
+        """Who plays. One player that owns everything unless overridden."""
+        return (Player("model"),)
+
+    def loss(self, batch: Examples) -> Loss:
+        """The loss of the only player."""
+        raise OptionError(f"{type(self).__name__} has no loss; implement loss(batch), or solve(examples) and players() -> ()")
+
+    def validate(self, batch: Examples) -> Loss:
+        """What is measured on held-out data; the loss unless overridden."""
+        return self.loss(batch)
+
+    def solve(self, examples: Examples) -> None:
+        """Learn in closed form from all examples. Called once, and only when there are no players."""
+        raise OptionError(f"{type(self).__name__} has no players and no solve(examples); implement one of the two")
+
+    def stages(self) -> Iterator[Model]:
+        """Games to be played one after the other; the model itself unless it learns layer by layer or grows."""
+        yield self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters (or, failing these, the buffers) live."""
+        return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+
+def abilities(model: Model | type[Model]) -> tuple[str, ...]:
+    """What a model can do, in the order of `ABILITIES`."""
+    return tuple(name for name in ABILITIES if callable(getattr(model, name, None)))
+
+
+def _recording(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a constructor so that the outermost class records its options, and unknown ones are named."""
+
+    @functools.wraps(init)
+    def wrapper(self: Model, spec: Spec, *args: Any, **options: Any) -> None:
+        known = signature(init)
+        for key in options:
+            if key not in known:
+                raise OptionError(unknown("option", key, known, owner=type(self).__name__))
+        if args:
+            raise OptionError(f"{type(self).__name__} takes a spec and keyword options only; write {next(iter(known), 'option')}=…")
+        outermost = "_building" not in self.__dict__
+        if outermost:
+            object.__setattr__(self, "_building", True)
+        init(self, spec, **options)
+        if outermost:
+            object.__delattr__(self, "_building")
+            defaults = {name: p.default for name, p in known.items() if p.default is not inspect.Parameter.empty}
+            self.options_ = {**defaults, **options}
+
+    return wrapper
+
+
+def wants(spec: Spec, kinds: tuple[type, ...], *, role: str = "x", by: str) -> Any:
+    """The spec's `role` if it is one of `kinds`; else a DataError that says what the model `by` takes."""
+    kind = getattr(spec, role)
+    if not isinstance(kind, kinds):
+        names = " or ".join(k.__name__ for k in kinds)
+        got = "nothing" if kind is None else type(kind).__name__
+        raise DataError(f"{by} wants {role} to be {names}; got {got}")
+    return kind
+
+
+def tensor(values: Tensor | Ragged | None) -> Tensor:
+    """The values of a role that is a plain tensor. Raises DataError where the batch lacks it or holds a Ragged."""
+    if isinstance(values, Tensor):
+        return values
+    raise DataError("the batch has no values for a role that the model needs; give the data its target or x column")

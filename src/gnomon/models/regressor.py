@@ -1,0 +1,106 @@
+"""Regressor: numbers from examples, each with a learned spread.
+
+How examples are read is the encoder's business; the user's units are `Learned`'s.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gnomon import networks
+from gnomon.blocks import ColumnDensity, ColumnHead
+from gnomon.data import Examples, Image, Set, Spec, Vector
+from gnomon.models.base import Loss, Model, tensor, wants
+
+
+class Regressor(Model):
+    """An encoder that gives each target a mean and a spread.
+
+    Minimises -log p(y | x, given) in nats per example, with a Gaussian for numbers, a von Mises for angles, a softmax for
+    categories; without a spread, the mean squared error over the targets.
+
+    Args:
+        spec: x a Vector, an Image or a Set; y a Vector.
+        spread: where the spread of the targets comes from: "example" (the encoder: it may differ from example to example),
+            "column" (one per target), "shared" (one for all), or "none": squared error, and predictions without a spread.
+        encoder: name of a network or a module ``(x, given) -> (n, head.outputs)``; None takes the default of the kind of data.
+        net: options of the network.
+        size: factor on the network's widths.
+
+    Raises:
+        DataError: x or y is of a kind that cannot be regressed.
+        OptionError: an option that the network does not know.
+
+    Reference: Nix & Weigend 1994, https://doi.org/10.1109/ICNN.1994.374138
+
+    Example:
+        >>> import torch
+        >>> from gnomon.data import Examples, Spec, Vector
+        >>> model = Regressor(Spec(Vector.real(4), y=Vector.real(2)))
+        >>> mean, spread = model.predict(Examples(torch.zeros(5, 4)))
+        >>> mean.shape, spread.shape
+        (torch.Size([5, 2]), torch.Size([5, 2]))
+    """
+
+    target: ClassVar[str | None] = "numbers"
+    defaults: ClassVar[dict[str, Any]] = {"lr": 1e-3, "steps": 4000}
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        spread: Literal["example", "column", "shared", "none"] = "example",
+        encoder: str | nn.Module | None = None,
+        net: dict[str, Any] | None = None,
+        size: float = 1.0,
+    ) -> None:
+        super().__init__(spec)
+        kind = wants(spec, (Vector, Image, Set), by="Regressor")
+        targets = wants(spec, (Vector,), role="y", by="Regressor")
+        self.condition = networks.Condition(spec.given)
+        self.head = ColumnHead(targets, spread="fixed" if spread == "none" else spread)
+        self.spread = spread
+        self.squared = spread == "none" and self.head.features.plain
+        self.encoder = networks.make("encoder", kind, encoder, outputs=self.head.outputs, given=self.condition.outputs, size=size, net=net)
+
+    def raw(self, batch: Examples) -> Tensor:
+        """The encoder's outputs, ``(n, head.outputs)``: means, and what else the head reads."""
+        return self.encoder(batch.x, self.condition(batch.given, len(batch)))
+
+    def likelihood(self, batch: Examples) -> ColumnDensity:
+        """p(y | x, given), one density of n examples."""
+        return self.head(self.raw(batch))
+
+    def loss(self, batch: Examples) -> Loss:
+        """-log p(y | x, given) in nats; without a spread, the mean squared error over the targets."""
+        if self.squared:
+            return self._squared_error(batch)
+        return Loss.mean(-self.likelihood(batch).log_prob(tensor(batch.y)), batch.weight)
+
+    def validate(self, batch: Examples) -> Loss:
+        """The loss, and beside it (where all targets are numbers) the squared error of the mean, averaged over the targets."""
+        density, y = self.likelihood(batch), tensor(batch.y)
+        if not self.head.features.plain:
+            return Loss.mean(-density.log_prob(y), batch.weight)
+        error = (density.mean() - y).square().mean(-1)
+        return Loss.mean(error if self.squared else -density.log_prob(y), batch.weight, squared_error=error)
+
+    def predict(self, batch: Examples) -> tuple[Tensor, Tensor | None]:
+        """The mean of the targets and its spread (standard deviation), each ``(n, columns)`` in network space.
+
+        Categories give the most probable one, with NaN for a spread; without a learned spread None stands for all.
+        """
+        density = self.likelihood(batch)
+        return density.mean(), None if self.spread == "none" else density.spread()
+
+    def _squared_error(self, batch: Examples) -> Loss:
+        # One kernel over the whole batch: this is the path whose overhead is felt.
+        prediction, y = self.raw(batch), tensor(batch.y)
+        if batch.weight is not None:
+            return Loss.mean((prediction - y).square().mean(-1), batch.weight)
+        total = F.mse_loss(prediction, y, reduction="sum")
+        columns = prediction.shape[-1]
+        return Loss(total if columns == 1 else total / columns, total.new_tensor(float(len(batch))), {})
