@@ -1,0 +1,6 @@
+"""Floor 5: the loop that plays a model's game, and `fit`, which sets it up."""
+
+from gnomon.training.fit import fit, resume
+from gnomon.training.settings import Settings
+
+__all__ = ["Settings", "fit", "resume"]

@@ -1,0 +1,158 @@
+"""`fit` and `resume`: from data and the name of a model to a Learned.
+
+What can be asked, and what is refused; the work is done in `setup`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gnomon import runs
+from gnomon.data import Spec
+from gnomon.errors import OptionError, RunError
+from gnomon.models import Model
+from gnomon.training.setup import Fit, Request
+
+ModelLike = str | type[Model] | Model | Mapping[str, Any] | Callable[[Spec], Model]
+
+
+def fit(
+    model: ModelLike,
+    data: Any = None,
+    *,
+    target: str | None = None,
+    given: Sequence[str] | None = None,
+    weight: str | None = None,
+    drop: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    kind: str | None = None,
+    missing: str = "error",
+    validation: Any = 0.1,
+    group: str | None = None,
+    time: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    batch_size: int | str | None = None,
+    seed: int = 0,
+    seeds: int | None = None,
+    device: str | None = None,
+    compile: str = "auto",
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> Any:
+    """Train a model on data and give it back with its scaling: a `Learned`.
+
+    Args:
+        model: a name (`gnomon list models`), a Model class, a factory ``spec -> Model``, a built Model, or a recipe: a dict with
+            "model" and any argument of this function.
+        data: a file, a folder of images, a bundled name, a table, an array, or a dict of arrays by role.
+        target: name of the column to be predicted.
+        given: names of the columns that are conditions.
+        weight: name of the column with weights.
+        drop: names of columns to leave out.
+        columns: support by column name, such as ``{"phi": "periodic(-pi,pi)"}``.
+        kind: "image", "signal", "set" or "sequence", where an array does not tell.
+        missing: "error", "drop" or "impute".
+        validation: share of rows held out, data of its own, or 0 for none.
+        group: column whose values stay together on one side of the split; it is not learned from.
+        time: column by which the last rows are held out.
+        options: of the model, by name, when `model` is a name, class or recipe.
+        epochs: passes over the data; by default as many as make about 6000 steps.
+        batch_size: examples per step, or "all".
+        seed: of everything random.
+        seeds: train this many models at once, differing in their random numbers; a list is returned.
+        device: "cpu" or "cuda"; by default the GPU if there is one.
+        compile: "on", "off", or "auto" (off on the CPU; on a GPU when at least 2000 steps are planned).
+        out: folder for the run; with it the fit can be resumed after any interruption.
+        overwrite: replace an existing run in `out`.
+        progress: show a bar (in a terminal) or a few lines.
+        **settings: optimizer, lr, betas, eps, momentum, nesterov, weight_decay, clip, average, schedule, warmup, patience,
+            accumulate, drop_given, precision; see `gnomon.training.Settings`.
+
+    Returns:
+        A `Learned` with the best weights, or with `seeds` a list of them.
+
+    Raises:
+        DataError: the data cannot be used as they are.
+        OptionError: an unknown name or a value of the wrong type.
+        RunError: `out` exists.
+        TrainingError: the loss was never finite.
+
+    Example:
+        >>> import gnomon
+        >>> learned = gnomon.fit("pca", "wine", options={"components": 2}, progress=False)
+        >>> learned.encode("wine").shape
+        (178, 2)
+    """
+    if isinstance(model, Mapping):
+        return _from_recipe(model, data, {k: v for k, v in locals().items() if k not in ("model", "data", "settings")} | settings)
+    said = {**settings, **{k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}}
+    request = Request(
+        reading={
+            "target": target, "given": list(given or []), "weight": weight, "drop": list(drop), "columns": dict(columns or {}),
+            "kind": kind, "missing": missing,
+        },
+        validation=validation, group=group, time=time, settings=said, compile=compile, seed=_whole(seed, "seed"),
+        seeds=None if seeds is None else _whole(seeds, "seeds", least=1), device=device,
+    )  # fmt: skip
+    this = Fit(model, dict(options or {}), data, request, None if out is None else Path(out), progress)
+    this.claim_folder(overwrite)
+    return this.run()
+
+
+def resume(run: str | os.PathLike[str], data: Any = None, *, model: ModelLike | None = None, progress: bool = True) -> Any:
+    """Go on with an interrupted fit exactly where its last save was; a finished one is loaded.
+
+    Args:
+        run: the run folder.
+        data: only needed when the fit was given arrays or tables in memory; must be the same data.
+        model: only needed when the fit was given a class or factory of your own that is not registered.
+        progress: show a bar or lines.
+
+    Raises:
+        RunError: no run there, or nothing to resume, or the data changed since.
+    """
+    info = runs.read_run(run)
+    recipe = info["recipe"]
+    if "fit" not in recipe:
+        raise RunError(f"run '{run}' was saved without its recipe and cannot be resumed; fit again")
+    told = dict(recipe["fit"])
+    source = told.pop("data", None) if data is None else data
+    if source is None:
+        raise RunError(f"run '{run}' was fitted on data in memory; pass the same data: gnomon.resume(run, data)")
+    own = told.pop("own_validation", False)
+    if own and isinstance(told["validation"], type(None)):
+        raise RunError(f"run '{run}' was fitted with validation data in memory and cannot be resumed from its folder alone; fit again")
+    request = Request(**told)
+    again = Fit(model if model is not None else _named(recipe, run), recipe["options"], source, request, Path(run), progress)
+    return again.run(info)
+
+
+def _from_recipe(recipe: Mapping[str, Any], data: Any, arguments: dict[str, Any]) -> Any:
+    """`fit` with the arguments of a recipe; what was said beside it wins where it is not the default."""
+    known = {"model", "data", *(k for k in arguments)}
+    said = {key: value for key, value in arguments.items() if value is not None and value != fit.__kwdefaults__.get(key)}
+    merged = {**{k: v for k, v in recipe.items() if k not in ("model", "data")}, **said}
+    if "model" not in recipe:
+        raise OptionError(f"a recipe needs 'model'; known keys: {', '.join(sorted(known))}")
+    source = data if data is not None else recipe.get("data")
+    if source is None:
+        raise OptionError('neither the recipe nor the call names any data; add data = "file"')
+    return fit(recipe["model"], source, **merged)
+
+
+def _named(recipe: Mapping[str, Any], run: Any) -> str:
+    if recipe.get("model") is None:
+        raise RunError(f"run '{run}' needs your model class '{recipe.get('class')}': pass it, gnomon.resume(run, model=…)")
+    return recipe["model"]
+
+
+def _whole(value: Any, name: str, *, least: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise OptionError(f"{name} wants a whole number of {least} or more; got {value!r}")
+    return value
