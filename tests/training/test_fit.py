@@ -281,3 +281,21 @@ def test_groups_stay_on_one_side(tmp_path) -> None:
 def test_validation_data_of_ones_own(tmp_path) -> None:
     learned = gnomon.fit("vae", table(), validation=table(40), epochs=1, progress=False)
     assert learned.info["split"]["validation"] == 40 and learned.info["split"]["train"] == 96
+
+
+def test_a_streamed_file_teaches_and_resumes_as_memory_does(tmp_path) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "events.parquet"
+    pq.write_table(table(600), path, row_group_size=100)
+    told = {"target": "b", "drop": ["side"], "epochs": 2, "batch_size": 32, "progress": False}
+    streamed = gnomon.fit("regressor", path, stream=True, out=tmp_path / "run", **told)
+    assert streamed.info["data"]["rows"] == 600 and streamed.info["split"] == {
+        "how": "random", "by": None, "fraction": 0.1, "seed": 0, "train": 540, "validation": 60,
+    }  # fmt: skip
+    in_memory = gnomon.fit("regressor", path, **told)
+    assert streamed.history[-1]["validation/loss"] == pytest.approx(in_memory.history[-1]["validation/loss"], rel=0.3)
+    again = gnomon.resume(tmp_path / "run", progress=False)
+    assert np.array_equal(again.predict(path), streamed.predict(path))
+    with pytest.raises(OptionError, match="path of a Parquet"):
+        gnomon.fit("regressor", table(), stream=True, **told)

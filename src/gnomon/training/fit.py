@@ -14,7 +14,8 @@ from gnomon import runs
 from gnomon.data import Spec
 from gnomon.errors import OptionError, RunError
 from gnomon.models import Model
-from gnomon.training.setup import Fit, Request
+from gnomon.training.setup import Fit
+from gnomon.training.supply import Request
 
 ModelLike = str | type[Model] | Model | Mapping[str, Any] | Callable[[Spec], Model]
 
@@ -33,6 +34,7 @@ def fit(
     validation: Any = 0.1,
     group: str | None = None,
     time: str | None = None,
+    stream: bool | None = None,
     options: Mapping[str, Any] | None = None,
     epochs: int | None = None,
     batch_size: int | str | None = None,
@@ -61,6 +63,7 @@ def fit(
         validation: share of rows held out, data of its own, or 0 for none.
         group: column whose values stay together on one side of the split; it is not learned from.
         time: column by which the last rows are held out.
+        stream: read the file by blocks instead of into memory; by default when it is larger than 4 GiB.
         options: of the model, by name, when `model` is a name, class or recipe.
         epochs: passes over the data; by default as many as make about 6000 steps.
         batch_size: examples per step, or "all".
@@ -97,7 +100,7 @@ def fit(
             "target": target, "given": list(given or []), "weight": weight, "drop": list(drop), "columns": dict(columns or {}),
             "kind": kind, "missing": missing,
         },
-        validation=validation, group=group, time=time, settings=said, compile=compile, seed=_whole(seed, "seed"),
+        validation=validation, group=group, time=time, stream=stream, settings=said, compile=compile, seed=_whole(seed, "seed"),
         seeds=None if seeds is None else _whole(seeds, "seeds", least=1), device=device,
     )  # fmt: skip
     this = Fit(model, dict(options or {}), data, request, None if out is None else Path(out), progress)
@@ -136,7 +139,7 @@ def resume(run: str | os.PathLike[str], data: Any = None, *, model: ModelLike | 
 def _from_recipe(recipe: Mapping[str, Any], data: Any, arguments: dict[str, Any]) -> Any:
     """`fit` with the arguments of a recipe; what was said beside it wins where it is not the default."""
     known = {"model", "data", *(k for k in arguments)}
-    said = {key: value for key, value in arguments.items() if value is not None and value != fit.__kwdefaults__.get(key)}
+    said = {key: value for key, value in arguments.items() if value is not None and value != (fit.__kwdefaults__ or {}).get(key)}
     merged = {**{k: v for k, v in recipe.items() if k not in ("model", "data")}, **said}
     if "model" not in recipe:
         raise OptionError(f"a recipe needs 'model'; known keys: {', '.join(sorted(known))}")

@@ -5,6 +5,7 @@ One instance moves one player. Schedules, losses and files are not its business.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -172,7 +173,7 @@ class Optimiser:
         p.add_(g.add(m, alpha=momentum) if self.options.nesterov else m, alpha=-rate)
 
 
-def _fused_kernel(optimizer: str, data: Tensor):  # noqa: ANN202 - a private kernel of torch, absent in some builds
+def _fused_kernel(optimizer: str, data: Tensor) -> Callable[..., None] | None:
     """Torch's fused Adam kernel where there is one for this device and type, else None."""
     if data.dtype != torch.float32 or data.device.type not in ("cpu", "cuda"):
         return None

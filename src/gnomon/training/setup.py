@@ -5,21 +5,19 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gnomon import options as option_parsing
 from gnomon import registry, runs
-from gnomon.data import Examples, InMemory, Prepared, Scaling, Spec, fingerprint, prepare, split
+from gnomon.data import Examples, Spec
 from gnomon.data.seeds import mix
-from gnomon.errors import DataError, OptionError, RunError, TrainingError
+from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned
 from gnomon.models import Model
 from gnomon.training import randomness, schedules
@@ -28,32 +26,8 @@ from gnomon.training.game import Game
 from gnomon.training.loop import Loop, Plan, turn_size
 from gnomon.training.progress import Progress
 from gnomon.training.settings import Settings, resolve
+from gnomon.training.supply import Request, Supply, supply
 from gnomon.training.team import join
-
-VALIDATION_BATCH = 512
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, as it is written to the run and replayed on resume."""
-
-    reading: dict[str, Any]
-    validation: Any
-    group: str | None
-    time: str | None
-    settings: dict[str, Any]
-    compile: str
-    seed: int
-    seeds: int | None
-    device: str | None
-
-    def plain(self, data: Any) -> dict[str, Any]:
-        """JSON values; data in memory are left out."""
-        own = not isinstance(self.validation, (int, float))
-        values = {**vars(self), "data": _path(data), "own_validation": own}
-        if own:
-            values["validation"] = _path(self.validation)
-        return values
 
 
 class Fit:
@@ -76,85 +50,21 @@ class Fit:
     def run(self, resumed: dict[str, Any] | None = None) -> Any:
         """Prepare, build, play, hand back; with the `run.json` of an interrupted run, go on with it."""
         start = time.perf_counter()
-        prepared, held_out = self._prepare()
-        scaling = Scaling.fit(prepared.spec, prepared.raw)
-        for notice in [*prepared.notices, *scaling.notices]:
+        material = supply(self.wanted, self.data, self.request)
+        for notice in material.notices:
             self._say(notice)
         with randomness.borrowed(mix("fit", self.request.seed), self.device):
-            models = self._build(prepared.spec)
-            settings = self._settings(models[0], len(prepared.raw), resumed)
-            info = self._info(models[0], prepared, settings, held_out)
+            models = self._build(material.spec)
+            settings = self._settings(models[0], material.rows, resumed)
+            info = self._info(models[0], material, settings)
             if resumed is not None:
                 self._refuse_changed_data(info, resumed)
             elif self.folder is not None:
                 runs.write_info(self.folder, info)
-            history, facts = self._play(models, prepared.raw, held_out, scaling, settings, resumed)
+            history, facts = self._play(models, material, settings, resumed)
         info["timing"] = {"seconds": round(time.perf_counter() - start, 3)}
         info["decisions"] |= facts
-        return self._hand_back(models, scaling, info, history, held_out)
-
-    # -- data -------------------------------------------------------------------------------------------------------
-
-    def _prepare(self) -> tuple[Prepared, Examples | None]:
-        """The training rows, and the held-out rows."""
-        request, model = self.request, self.wanted
-        spec = model.spec if isinstance(model, Model) else None
-        kind = registry.models[model] if isinstance(model, str) else model
-        reading = dict(request.reading)
-        if request.group is not None:
-            reading["drop"] = [*reading["drop"], request.group]
-        prepared = prepare(self.data, spec=spec, wanted=getattr(kind, "target", None), **reading)
-        rows = len(prepared.raw)
-        self.fingerprint = fingerprint(prepared.raw)
-        self.rows = rows
-        self.source = prepared.source
-        if isinstance(request.validation, (int, float)) and not isinstance(request.validation, bool):
-            fraction = float(request.validation)
-            if not 0.0 <= fraction < 1.0:
-                raise OptionError(f"validation must be a share from 0 to below 1, or data; got {request.validation}")
-            if fraction == 0.0:
-                return self._weighted(prepared, slice(None)), None
-            how, values = self._how(prepared)
-            train, held = split(rows, fraction, seed=mix("split", request.seed), how=how, values=values)
-            self.split = {
-                "how": how,
-                "by": request.group or request.time,
-                "fraction": fraction,
-                "train": len(train),
-                "validation": len(held),
-            }
-            if len(train) == 0 or len(held) == 0:
-                raise DataError(f"{rows} rows cannot be split with validation={fraction}; give more rows or validation=0")
-            return self._weighted(prepared, train), self._weighted(prepared, held).raw
-        held_out = prepare(request.validation, spec=prepared.spec, missing=reading["missing"])
-        self.split = {"how": "own", "by": None, "fraction": None, "train": rows, "validation": len(held_out.raw)}
-        return self._weighted(prepared, slice(None)), self._weighted(held_out, slice(None)).raw
-
-    split: dict[str, Any] | None = None
-
-    def _how(self, prepared: Prepared) -> tuple[str, Any]:
-        """How rows are split, and by which values."""
-        for how, column in (("group", self.request.group), ("time", self.request.time)):
-            if column is not None:
-                if prepared.table is None or column not in prepared.table.column_names:
-                    known = [] if prepared.table is None else prepared.table.column_names
-                    raise DataError(option_parsing.unknown("column", column, known) + f" ({how}=)")
-                return how, prepared.table[column].to_numpy(zero_copy_only=False)
-        y = prepared.raw.y
-        if isinstance(y, Tensor) and y.dtype == torch.int64 and y.ndim == 1:
-            return "stratified", y.numpy()
-        return "random", None
-
-    @staticmethod
-    def _weighted(prepared: Prepared, rows: Any) -> Prepared:
-        """Those rows, their weights scaled to mean 1."""
-        raw = prepared.raw[rows]
-        if raw.weight is not None:
-            mean = raw.weight.mean()
-            if not mean > 0:
-                raise DataError(f"the weights of one side of the split sum to {float(raw.weight.sum()):.4g}; they must sum to more than 0")
-            raw = raw.with_(weight=raw.weight / mean)
-        return replace(prepared, raw=raw)
+        return self._hand_back(models, material, info, history)
 
     # -- model ------------------------------------------------------------------------------------------------------
 
@@ -202,35 +112,19 @@ class Fit:
     # -- play -------------------------------------------------------------------------------------------------------
 
     def _play(
-        self,
-        models: list[Model],
-        raw: Examples,
-        held_out: Examples | None,
-        scaling: Scaling,
-        settings: Settings,
-        resumed: dict[str, Any] | None,
+        self, models: list[Model], material: Supply, settings: Settings, resumed: dict[str, Any] | None
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Every stage of the model, one after the other."""
         model, seed = models[0], self.request.seed
         if not model.players():
+            if material.stream is not None:
+                self._say(f"{type(model).__name__} learns in closed form from the sample of {len(material.raw):,} rows")
             for each in models:
-                each.solve(scaling.forward(raw).to(self.device))
+                each.solve(material.scaling.forward(material.raw).to(self.device))
                 each.eval()
             return [], {"interrupted": False}
-        train = InMemory(
-            scaling.store(raw).to(self.device),
-            scaling,
-            batch_size=settings.batch_size,
-            dequantises=model.dequantises,
-            rank=self.team.rank,
-            world=self.team.world,
-        )
-        validation = None
-        if held_out is not None and model.monitor is not None:
-            size = max(settings.batch_size, VALIDATION_BATCH)
-            validation = InMemory(
-                scaling.store(held_out).to(self.device), scaling, batch_size=size, dequantises=model.dequantises, shuffle=False
-            )
+        train = material.train(model, settings, self.team)
+        validation = material.validation(model, settings, self.team)
         checkpoint = None if self.folder is None else Checkpoint(self.folder)
         saved = None if resumed is None or self.home is None else Checkpoint(self.home).load()
         history: list[dict[str, Any]] = []
@@ -277,17 +171,16 @@ class Fit:
 
     # -- result -----------------------------------------------------------------------------------------------------
 
-    def _info(self, model: Model, prepared: Prepared, settings: Settings, held_out: Examples | None) -> dict[str, Any]:
+    def _info(self, model: Model, material: Supply, settings: Settings) -> dict[str, Any]:
         """What `run.json` says, all but the weights."""
         recipe = runs.describe_model(model) | {"fit": runs.plain(self.request.plain(self.data))}
         if isinstance(self.wanted, str):
             recipe["model"] = self.wanted
         return {
             "recipe": recipe,
-            "spec": prepared.spec.to_json(),
-            "split": None if self.split is None else {**self.split, "seed": self.request.seed},
+            "spec": material.spec.to_json(),
+            **material.facts,
             "seed": self.request.seed,
-            "data": {"path": _path(self.data), "rows": self.rows, "sha256": self.fingerprint},
             "decisions": {"settings": runs.plain(settings.plain()), "device": str(self.device)},
         }
 
@@ -298,15 +191,14 @@ class Fit:
                 "resume with the same data, or fit again"
             )
 
-    def _hand_back(
-        self, models: list[Model], scaling: Scaling, info: dict[str, Any], history: list[dict[str, Any]], held_out: Examples | None
-    ) -> Any:
+    def _hand_back(self, models: list[Model], material: Supply, info: dict[str, Any], history: list[dict[str, Any]]) -> Any:
+        """The Learned of each model, calibrated and saved."""
         learned = []
         for index, model in enumerate(models):
             own = info | {"seed": self.request.seed + index}
-            one = Learned(model, scaling, own, history=_history_of(history, index) if len(models) > 1 else history)
-            if held_out is not None:
-                one.calibrate(held_out)
+            one = Learned(model, material.scaling, own, history=_history_of(history, index) if len(models) > 1 else history)
+            if material.held_out is not None:
+                one.calibrate(material.held_out)
             learned.append(one)
         if self.folder is not None:
             best = info["decisions"].get("best") or [0.0]
@@ -368,7 +260,3 @@ def _device(name: str | None) -> torch.device:
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-
-
-def _path(data: Any) -> str | None:
-    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else None
