@@ -8,6 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.model_selection import train_test_split
+from torch.func import functional_call, grad, stack_module_state, vmap
 
 from gnomon.blocks import MLP, ColumnFeatures
 from gnomon.data import Categorical, Column, Image, Periodic, Ragged, Set, Vector
@@ -115,6 +119,30 @@ def test_the_table_of_stages_ends_with_at_most_sixteen_cells(size: tuple[int, ..
         assert all(after in (before, -(-before // 2)) for before, after in zip(a.size, b.size, strict=True)) and a.size != b.size
 
 
+def test_short_axes_are_not_halved() -> None:
+    assert [stage.size for stage in stages((40, 3), 64)] == [(40, 3), (20, 3), (10, 3), (5, 3), (3, 3)]
+    assert [stage.channels for stage in stages((40, 3), 64)] == [16, 16, 16, 32, 64]
+
+
+def test_gradient_penalty_of_many_critics_at_once() -> None:
+    """R1 of three critics under vmap, and its gradient by their parameters, as one after the other."""
+    critics = [make("encoder", Image(1, (6, 5)), outputs=1, width=16).double() for _ in range(3)]
+    stacked, buffers = stack_module_state(critics)
+    x = torch.randn(4, 1, 6, 5, dtype=torch.float64)
+
+    def penalty(parameters: dict, state: dict) -> torch.Tensor:
+        return grad(lambda z: functional_call(critics[0], (parameters, state), (z,)).sum())(x).square().flatten(1).sum(1).mean()
+
+    together = vmap(grad(penalty))(stacked, buffers)
+    for i, critic in enumerate(critics):
+        z = x.clone().requires_grad_()
+        slope = torch.autograd.grad(critic(z).sum(), z, create_graph=True)[0]
+        slope.square().flatten(1).sum(1).mean().backward()
+        for name, parameter in critic.named_parameters():
+            if parameter.grad is not None:
+                torch.testing.assert_close(together[name][i], parameter.grad)
+
+
 def test_unet_sees_the_whole_image_at_every_pixel() -> None:
     torch.manual_seed(0)
     network, x = make("mapper", Image(1, (16, 16)), width=8).double(), torch.randn(1, 1, 16, 16).double().requires_grad_()
@@ -130,6 +158,14 @@ def test_encoder_reads_every_pixel() -> None:
         assert (x.grad != 0).all()
 
 
+def test_what_the_head_sees() -> None:
+    cells = torch.arange(24.0).reshape(2, 3, 4)
+    seen = {pool: make("encoder", Image(1, (4, 4)), outputs=2, pool=pool)._pooled(cells) for pool in ("mean", "flatten", "both")}
+    torch.testing.assert_close(seen["mean"], cells.sum(2) / 4)
+    assert torch.equal(seen["flatten"], cells.reshape(2, 12))
+    torch.testing.assert_close(seen["both"], torch.cat([seen["mean"], seen["flatten"] / 4], 1))
+
+
 def test_images_may_have_channels_of_their_own() -> None:
     network = make("encoder", Image(1, (8, 8)), inputs=3, outputs=2)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 2)
@@ -138,7 +174,7 @@ def test_images_may_have_channels_of_their_own() -> None:
 @pytest.mark.parametrize("size", [(8, 8), (28, 28)])
 def test_default_image_networks_are_small(size: tuple[int, int]) -> None:
     for role, sizes in (("encoder", {"outputs": 10}), ("decoder", {"inputs": 16})):
-        assert sum(p.numel() for p in make(role, Image(1, size), **sizes).parameters()) < 600_000
+        assert sum(p.numel() for p in make(role, Image(1, size), **sizes).parameters()) < 300_000
 
 
 # ---- conditions act -----------------------------------------------------------------------------------------------
@@ -214,3 +250,50 @@ def test_deep_sets_add_up() -> None:
         error.square().mean().backward()
         optimiser.step()
     assert error.square().mean() < 0.05 * target.var()
+
+
+# ---- the defaults learn -------------------------------------------------------------------------------------------
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Standardised 8x8 images and labels, four fifths to learn from and one fifth held out."""
+    pixels, labels = load_digits(return_X_y=True)
+    train, held_out, y, y_held_out = train_test_split(pixels, labels, test_size=0.2, stratify=labels, random_state=0)
+    mean, sd = train.mean(), train.std()
+    images = [torch.tensor((part.reshape(-1, 1, 8, 8) - mean) / sd, dtype=torch.float32) for part in (train, held_out)]
+    return images[0], torch.tensor(y), images[1], torch.tensor(y_held_out)
+
+
+@pytest.mark.slow
+def test_default_encoder_reads_digits() -> None:
+    """At least 98.6 % of held-out digits after 25 epochs (99.4 % after 40, each of five seeds)."""
+    torch.manual_seed(0)
+    x, y, x_held_out, y_held_out = digits()
+    network = make("encoder", Image(1, (8, 8)), outputs=10)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(25):
+        for rows in torch.randperm(len(x)).split(64):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+            optimiser.step()
+    with torch.no_grad():
+        assert (network(x_held_out).argmax(1) != y_held_out).sum() <= 5
+
+
+@pytest.mark.slow
+def test_default_encoder_and_decoder_beat_principal_components_on_digits() -> None:
+    """Sixteen numbers keep more of a held-out digit than sixteen principal components do."""
+    torch.manual_seed(0)
+    x, _, x_held_out, _ = digits()
+    encoder, decoder = make("encoder", Image(1, (8, 8)), outputs=16), make("decoder", Image(1, (8, 8)), inputs=16)
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 2e-3)
+    for _ in range(20):
+        for rows in torch.randperm(len(x)).split(64):
+            optimiser.zero_grad()
+            (decoder(encoder(x[rows])) - x[rows]).square().mean().backward()
+            optimiser.step()
+    pca = PCA(16).fit(x.flatten(1).numpy())
+    linear = torch.from_numpy(pca.inverse_transform(pca.transform(x_held_out.flatten(1).numpy()))).reshape(x_held_out.shape)
+    with torch.no_grad():
+        error = (decoder(encoder(x_held_out)) - x_held_out).square().mean()
+    assert error < 0.9 * (linear - x_held_out).square().mean()

@@ -81,7 +81,8 @@ CASES: dict[str, Case] = {
         for kind, given in (("8x8", 0), ("8x8", 2), ("5x3", 0), ("1x1", 2), ("1-D", 2), ("3-D", 0), ("many channels", 0))
     },
     "conv deep": network_case("encoder", KINDS["8x8"], "conv", 2, depth=3, norm="none"),
-    "conv flat": network_case("encoder", KINDS["8x8"], "conv", 2, pool="flatten"),
+    "conv flat": network_case("encoder", KINDS["8x8"], "conv", 2, pool="flatten", down="stride"),
+    "conv mean": network_case("encoder", KINDS["5x3"], "conv", pool="mean", down="mean", dropout=0.0),
     "deconv deep": network_case("decoder", KINDS["5x3"], "deconv", 2, depth=3, mode="linear"),
     "unet deep": network_case("mapper", KINDS["5x3"], "unet", 2, depth=2, mode="linear"),
     **{f"deepsets {given}": network_case("encoder", Set(MIXED), "deepsets", given, element=(8, 6), hidden=(8,)) for given in (0, 2)},

@@ -13,7 +13,7 @@ from gnomon.errors import OptionError
 
 
 class RandomShift(nn.Module):
-    """Moves each image by a whole number of pixels along every axis; what moves in repeats the edge.
+    """Moves each image by a whole number of pixels along every axis; what moves in is as dark as its darkest pixel.
 
     Args:
         dimension: number of spatial axes.
@@ -37,13 +37,16 @@ class RandomShift(nn.Module):
         """The moved images in training; the argument itself in evaluation."""
         if not self.training:
             return x
-        for axis in range(x.ndim - self.dimension, x.ndim):
+        axes = tuple(range(x.ndim - self.dimension, x.ndim))
+        dark = x.amin(axes, keepdim=True)
+        for axis in axes:
             extent = x.shape[axis]
             most = round(self.share * extent)
             if most == 0:
                 continue
             one_each = (slice(None),) + (slice(0, 1),) * (x.ndim - 1)
             moves = (torch.rand_like(x[one_each]) * (2 * most + 1)).floor().long() - most
-            places = torch.arange(extent, device=x.device).view(-1, *[1] * (x.ndim - 1 - axis))
-            x = torch.gather(x, axis, (places - moves).clamp(0, extent - 1).expand_as(x))
+            places = torch.arange(extent, device=x.device).view(-1, *[1] * (x.ndim - 1 - axis)) - moves
+            kept = torch.gather(x, axis, places.clamp(0, extent - 1).expand_as(x))
+            x = torch.where((places >= 0) & (places < extent), kept, dark)
         return x

@@ -42,7 +42,7 @@ class CategoryChain(nn.Module):
         self.classes = tuple(classes)
         self.outputs = sum(classes)
         self.logits = nn.ModuleList(
-            Conditioner(given + sum(classes[:i]), torch.zeros(count), hidden=hidden, activation=activation, dropout=dropout)
+            Conditioner(given + sum(classes[:i]), count, hidden=hidden, activation=activation, dropout=dropout)
             for i, count in enumerate(classes)
         )
         columns = [i for i, count in enumerate(classes) for _ in range(count)]

@@ -22,6 +22,7 @@ Spread = Literal["example", "column", "shared", "fixed"]
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _SPREAD_LIMITS = (-7.0, 5.0)  # of the log standard deviation, in units of the training column's
 _ANGLE_LIMITS = (-5.0, 3.0)  # of -log(concentration)/2: from 0.4 degrees to all but uniform
+_BELOW_PI = math.pi - 2.5e-7  # rounds to the largest float32 below pi
 _ROUNDS = 24  # rejection rounds for angles: each accepts more than 65 %, so fewer than 1e-10 draws run out
 
 
@@ -97,17 +98,12 @@ class ColumnFeatures(nn.Module):
 
     def __init__(self, kind: Vector | Image) -> None:
         super().__init__()
-        self.layout = None if isinstance(kind, Image) else Layout.of(kind)
-        owner = tuple(range(kind.channels)) if isinstance(kind, Image) else Layout.of(kind).owner
-        self.outputs = len(owner)
-        self.plain = self.layout is None or not (self.layout.angles or self.layout.labels)
-        _indices(self, owner=owner)
-        if self.layout is not None:
-            one_hot = tuple(code for k in self.layout.classes for code in range(k))
-            numbers = len(self.layout.reals) + 2 * len(self.layout.angles)
-            _indices(
-                self, reals=self.layout.reals, angles=self.layout.angles, codes=one_hot, coded=owner[numbers:], order=self.layout.order
-            )
+        self.layout = layout = _channels(kind) if isinstance(kind, Image) else Layout.of(kind)
+        self.outputs = len(layout.owner)
+        self.plain = not (layout.angles or layout.labels)
+        one_hot = tuple(code for k in layout.classes for code in range(k))
+        coded = layout.owner[len(layout.reals) + 2 * len(layout.angles) :]
+        _indices(self, owner=layout.owner, reals=layout.reals, angles=layout.angles, codes=one_hot, coded=coded, order=layout.order)
 
     def forward(self, z: Float[Tensor, "*batch"]) -> Float[Tensor, "*features"]:
         """The features of ``z``."""
@@ -122,7 +118,7 @@ class ColumnFeatures(nn.Module):
 
         Shape: ``(*, outputs) -> (*, columns)``.
         """
-        if self.plain or self.layout is None:
+        if self.plain:
             return features
         r, a = len(self.layout.reals), len(self.layout.angles)
         real, sine, cosine, soft = features.split([r, a, a, sum(self.layout.classes)], -1)
@@ -171,8 +167,7 @@ class ColumnHead(nn.Module):
         self.features = ColumnFeatures(kind)
         self.event = 1 if isinstance(kind, Vector) else 1 + kind.dimension
         self.spread = spread
-        layout = Layout(tuple(range(kind.channels)), (), (), ()) if isinstance(kind, Image) else Layout.of(kind)
-        self.layout = layout
+        self.layout = layout = self.features.layout
         reals, angles = len(layout.reals), len(layout.angles)
         free = spread == "example"
         self.parts = (reals, reals if free else 0, 2 * angles, angles if free else 0, sum(layout.classes))
@@ -282,14 +277,11 @@ class ColumnDensity:
         return u * angle.cos() + v * angle.sin() - length - torch.log(torch.special.i0e(length)) - 2 * _HALF_LOG_TWO_PI
 
     def _softmax(self, z: Tensor) -> list[Tensor]:
-        columns = () if self.layout is None else self.layout.labels
-        codes = [z[..., i : i + 1].round().long() for i in columns]
+        codes = [z[..., i : i + 1].round().long() for i in self.layout.labels]
         return [logits.log_softmax(-1).gather(-1, code) for logits, code in zip(self._logits(), codes, strict=True)]
 
     def _logits(self) -> list[Tensor]:
-        if self.logits is None or self.layout is None:
-            return []
-        return list(self.logits.split(self.layout.classes, -1))
+        return [] if self.logits is None else list(self.logits.split(self.layout.classes, -1))
 
     def _direction(self) -> Tensor | None:
         return None if self.natural is None else _angle(self.natural[1], self.natural[0])
@@ -297,6 +289,10 @@ class ColumnDensity:
     def _laid(self, real: Tensor, angle: Tensor | None, codes: list[Tensor]) -> Tensor:
         parts = [real] if angle is None else [real, angle]
         return torch.cat([*parts, *codes], -1).index_select(-1, self.features.order)
+
+
+def _channels(kind: Image) -> Layout:
+    return Layout(tuple(range(kind.channels)), (), (), ())
 
 
 def _indices(module: nn.Module, **indices: tuple[int, ...]) -> None:
@@ -343,6 +339,3 @@ def _von_mises_sample(u: Tensor, v: Tensor) -> Tensor:
     angle = torch.atan2(v.double(), u.double()) + turned
     wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     return wrapped.to(u.dtype).clamp_max(_BELOW_PI)
-
-
-_BELOW_PI = math.nextafter(math.pi, 0.0) - 2.5e-7  # the largest float32 below pi

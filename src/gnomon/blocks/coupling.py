@@ -70,11 +70,11 @@ class Chain(Bijection):
 
 
 class Conditioner(nn.Module):
-    """Raw parameters from what may be looked at: an MLP that starts as a constant, or, with nothing to look at, only the constant.
+    """Raw parameters from what may be looked at: an MLP, or, with nothing to look at, as many free numbers. Zero at the start.
 
     Args:
         inputs: size of what is looked at; 0 for nothing.
-        start: ``(outputs,)`` what it gives before training.
+        outputs: how many parameters.
         hidden: width of each hidden layer.
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number is set to zero in training.
@@ -82,23 +82,17 @@ class Conditioner(nn.Module):
     Shape: ``(n, inputs) -> (n, outputs)``.
 
     Example:
-        >>> Conditioner(0, torch.tensor([1.0, 2.0]))(torch.zeros(3, 0))
-        tensor([[1., 2.],
-                [1., 2.],
-                [1., 2.]], grad_fn=<ExpandBackward0>)
+        >>> Conditioner(0, 2)(torch.zeros(3, 0)).shape
+        torch.Size([3, 2])
     """
 
     def __init__(
-        self, inputs: int, start: Tensor, *, hidden: Sequence[int] = (128, 128), activation: str = "silu", dropout: float = 0.0
+        self, inputs: int, outputs: int, *, hidden: Sequence[int] = (128, 128), activation: str = "silu", dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.constant: nn.Parameter | None = None
-        if inputs == 0:
-            self.constant = nn.Parameter(start.clone())
-            return
-        self.network = MLP(inputs, len(start), hidden=hidden, activation=activation, dropout=dropout, final=0.0)
-        with torch.no_grad():
-            self.network[-1].bias.copy_(start)
+        self.constant = nn.Parameter(torch.zeros(outputs)) if inputs == 0 else None
+        if inputs:
+            self.network = MLP(inputs, outputs, hidden=hidden, activation=activation, dropout=dropout, final=0.0)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The parameters for each row."""
@@ -138,6 +132,7 @@ class SplineCoupling(Bijection):
     order: Tensor
     turns: Tensor
     halves: Tensor
+    start: Tensor
 
     def __init__(
         self,
@@ -164,9 +159,9 @@ class SplineCoupling(Bijection):
         _buffers(self, turns=turns, halves=torch.where(turns, math.pi, bound))
         self.any, self.all = bool(turns.any()), bool(turns.all())
         self.bound = bound
-        start = torch.stack([_start(bins, bound, turn, self.any) for turn in turns.tolist()])
+        _buffers(self, start=torch.stack([_start(bins, bound, turn, self.any) for turn in turns.tolist()]))
         inputs = len(numbers) + 2 * len(angles) + given
-        self.conditioner = Conditioner(inputs, start.flatten(), hidden=hidden, activation=activation, dropout=dropout)
+        self.conditioner = Conditioner(inputs, self.start.numel(), hidden=hidden, activation=activation, dropout=dropout)
 
     def forward_and_log_det(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From data to noise."""
@@ -194,7 +189,7 @@ class SplineCoupling(Bijection):
             seen = [number, angle.sin(), angle.cos()]
         if given is not None:
             seen.append(given)
-        raw = self.conditioner(torch.cat(seen, 1) if len(seen) > 1 else kept).unflatten(1, (len(self.moved), -1))
+        raw = self.conditioner(torch.cat(seen, 1) if len(seen) > 1 else kept).unflatten(1, self.start.shape) + self.start
         if not self.any:
             return spline_table(raw, self.bound), self.bound, None
         turn, raw = raw[..., 0], raw[..., 1:]
@@ -255,18 +250,19 @@ class Box(Bijection):
     """Takes a box onto all space, column by column: a monotonic spline on the box, then the normal quantile function.
 
     What is uniform on the box becomes standard normal, edges included, before anything is learned. Values beyond the box count as
-    on its edge, and what leaves the inverse lies inside the box, moved in by 1e-6 of its width.
+    on its edge, and what leaves the inverse lies inside the box, moved in by 1e-6 of its width. A column whose ends are infinite is
+    moved by its spline within [-8, 8] and left as it is outside.
 
     Args:
         size: number of columns.
-        low, high: ``(size,)`` ends of the box. Columns with infinite ends are left as they are.
+        low, high: ``(size,)`` or one number for all: ends of the box, or minus and plus infinity.
         bins: pieces of each column's spline.
 
     Example:
         >>> box = Box(2, torch.zeros(2), torch.full((2,), 17.0))
         >>> z, log_det = box.forward_and_log_det(torch.tensor([[8.5, 0.0]]))
-        >>> z
-        tensor([[ 0.0000, -4.7534]], grad_fn=<WhereBackward0>)
+        >>> [round(value, 1) for value in z[0].tolist()]
+        [0.0, -4.8]
     """
 
     low: Tensor
@@ -281,22 +277,24 @@ class Box(Bijection):
     def forward_and_log_det(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From the box to all space."""
         finite, middle, half = self._frame()
-        unit, log_slope = spline_forward(((x - middle) / half).clamp(-_EDGE, _EDGE), self._table(x), 1.0)
+        unit = (x - middle) / half
+        unit, log_slope = spline_forward(torch.where(finite, unit.clamp(-_EDGE, _EDGE), unit), self._table(x), 1.0)
         z = torch.special.ndtri((0.5 * (unit + 1)).clamp(_INSET, 1 - _INSET))
-        log_det = log_slope - half.log() - _LOG_TWO - _normal_log_density(z)
-        return torch.where(finite, z, x), torch.where(finite, log_det, 0.0).sum(1)
+        log_det = log_slope - torch.where(finite, half.log() + _LOG_TWO + _normal_log_density(z), 0.0)
+        return torch.where(finite, z, unit * half), log_det.sum(1)
 
     def inverse_and_log_det(self, z: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From all space into the box."""
         finite, middle, half = self._frame()
-        unit, log_slope = spline_inverse(torch.erf(z * math.sqrt(0.5)).clamp(-_EDGE, _EDGE), self._table(z), 1.0)
-        log_det = log_slope + half.log() + _LOG_TWO + _normal_log_density(z)
-        x = middle + half * unit.clamp(-_EDGE, _EDGE)
-        return torch.where(finite, x, z), torch.where(finite, log_det, 0.0).sum(1)
+        unit = torch.where(finite, torch.erf(z * math.sqrt(0.5)).clamp(-_EDGE, _EDGE), z / half)
+        unit, log_slope = spline_inverse(unit, self._table(z), 1.0)
+        unit = torch.where(finite, unit.clamp(-_EDGE, _EDGE), unit)
+        log_det = log_slope + torch.where(finite, half.log() + _LOG_TWO + _normal_log_density(z), 0.0)
+        return middle + half * unit, log_det.sum(1)
 
     def _frame(self) -> tuple[Tensor, Tensor, Tensor]:
         finite = self.low.isfinite() & self.high.isfinite()
-        low, high = torch.where(finite, self.low, -1.0), torch.where(finite, self.high, 1.0)
+        low, high = torch.where(finite, self.low, -8.0), torch.where(finite, self.high, 8.0)
         return finite, 0.5 * (low + high), 0.5 * (high - low)
 
     def _table(self, like: Tensor) -> Tensor:

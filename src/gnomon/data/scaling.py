@@ -163,6 +163,13 @@ class Scaling:
         """How many whole numbers one example of x (one element of a set) has."""
         return math.prod(self._cell_shape()) if self._cell_shape() != (0,) else 0
 
+    def edges(self) -> tuple[Tensor, Tensor] | None:
+        """Where level 0 begins and the highest level ends in network space, ``(channels,)`` each; None unless x has levels."""
+        entry = self.maps.get("x")
+        if not isinstance(entry, ChannelMap) or entry.image.levels is None:
+            return None
+        return (0.0 - entry.mean) / entry.scale, (entry.image.levels - entry.mean) / entry.scale
+
     def lattice(self, count: int) -> Tensor:
         """``(count, cells)`` offsets shared by all rows over which densities of whole numbers are averaged.
 

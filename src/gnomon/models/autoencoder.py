@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gnomon.blocks.columns import Spread
 from gnomon.data import Examples, Image, Spec, Vector
-from gnomon.models.base import Loss, tensor, wants
+from gnomon.models.base import Loss, applied, tensor, wants
 from gnomon.models.latent import LatentModel, numbers
 
 
@@ -69,7 +69,7 @@ class Autoencoder(LatentModel):
 
     def encode(self, batch: Examples) -> Tensor:
         """The code of each example, ``(n, latent)``."""
-        return self.encoder(batch.x, self.condition(batch.given, len(batch)))
+        return applied(self.encoder, batch.x, self.condition(batch.given, len(batch)))
 
     def score(self, batch: Examples) -> Tensor:
         """How badly each example is told by its code, -log p(x | code(x)), ``(n,)`` in nats."""

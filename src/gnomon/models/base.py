@@ -158,6 +158,12 @@ class Model(nn.Module):
         """Learn in closed form from all examples. Called once, and only when there are no players."""
         raise OptionError(f"{type(self).__name__} has no players and no solve(examples); implement one of the two")
 
+    def enclose(self, low: Tensor, high: Tensor) -> None:
+        """Told once before training, of images with levels: the range of pixels in network space, ``(channels,)`` each.
+
+        Models whose density must be zero outside override it; others have no use for it.
+        """
+
     def stages(self) -> Iterator[Model]:
         """Games to be played one after the other; the model itself unless it learns layer by layer or grows."""
         yield self
@@ -211,3 +217,8 @@ def tensor(values: Tensor | Ragged | None) -> Tensor:
     if isinstance(values, Tensor):
         return values
     raise DataError("the batch has no values for a role that the model needs; give the data its target or x column")
+
+
+def applied(network: nn.Module, x: Any, condition: Tensor | None) -> Tensor:
+    """A network's outputs; the condition is passed only where there is one, so that any module of the right shapes will do."""
+    return network(x) if condition is None else network(x, condition)

@@ -14,7 +14,7 @@ from gnomon import networks
 from gnomon.blocks.augmentation import RandomShift
 from gnomon.data import Examples, Image, Label, Set, Spec, Vector
 from gnomon.errors import DataError, OptionError
-from gnomon.models.base import Loss, Model, tensor, wants
+from gnomon.models.base import Loss, Model, applied, tensor, wants
 
 
 class Classifier(Model):
@@ -43,7 +43,7 @@ class Classifier(Model):
     """
 
     target: ClassVar[str | None] = "label"
-    defaults: ClassVar[dict[str, Any]] = {"lr": 2e-3, "steps": 2000}
+    defaults: ClassVar[dict[str, Any]] = {"lr": 2e-3, "steps": 1500}
 
     def __init__(
         self,
@@ -81,4 +81,4 @@ class Classifier(Model):
     def predict(self, batch: Examples) -> Tensor:
         """Logits, ``(n, classes)``; their softmax is p(y | x, given)."""
         x = batch.x if self.shift is None else self.shift(tensor(batch.x))
-        return self.encoder(x, self.condition(batch.given, len(batch)))
+        return applied(self.encoder, x, self.condition(batch.given, len(batch)))

@@ -16,7 +16,7 @@ from gnomon.blocks import ColumnDensity, ColumnHead
 from gnomon.blocks.columns import Spread
 from gnomon.data import Examples, Image, Spec, Vector
 from gnomon.errors import OptionError
-from gnomon.models.base import Model, wants
+from gnomon.models.base import Model, applied, wants
 
 
 class LatentModel(Model):
@@ -62,7 +62,7 @@ class LatentModel(Model):
 
         Shape: ``z (n, latent)``, ``given (n, columns)``; the density is one of n examples.
         """
-        return self.head(self.decoder(z, self.condition(given, len(z))))
+        return self.head(applied(self.decoder, z, self.condition(given, len(z))))
 
     def encode(self, batch: Examples) -> Tensor:
         """The code of each example, ``(n, latent)``; the same whenever asked."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnomon import networks
 from gnomon.blocks import ColumnDensity, ColumnHead
 from gnomon.data import Examples, Image, Set, Spec, Vector
-from gnomon.models.base import Loss, Model, tensor, wants
+from gnomon.models.base import Loss, Model, applied, tensor, wants
 
 
 class Regressor(Model):
@@ -68,7 +68,9 @@ class Regressor(Model):
 
     def raw(self, batch: Examples) -> Tensor:
         """The encoder's outputs, ``(n, head.outputs)``: means, and what else the head reads."""
-        return self.encoder(batch.x, self.condition(batch.given, len(batch)))
+        if self.spec.given is None:
+            return self.encoder(batch.x)  # the shortest way: it is felt in small networks
+        return applied(self.encoder, batch.x, self.condition(batch.given, len(batch)))
 
     def likelihood(self, batch: Examples) -> ColumnDensity:
         """p(y | x, given), one density of n examples."""
@@ -103,4 +105,4 @@ class Regressor(Model):
             return Loss.mean((prediction - y).square().mean(-1), batch.weight)
         total = F.mse_loss(prediction, y, reduction="sum")
         columns = prediction.shape[-1]
-        return Loss(total if columns == 1 else total / columns, total.new_tensor(float(len(batch))), {})
+        return Loss(total if columns == 1 else total / columns, total.new_tensor(float(len(y))), {})

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from gnomon.blocks.columns import Spread
 from gnomon.data import Examples, Spec
 from gnomon.errors import OptionError
-from gnomon.models.base import Loss, tensor
+from gnomon.models.base import Loss, applied, tensor
 from gnomon.models.latent import LatentModel, repeated
 
 _LOG_SPREAD = (-15.0, 10.0)  # limits of the posterior's log standard deviation
-_AT_ONCE = 2**20  # numbers of x that the bound decodes at a time
+_AT_ONCE = 2**18  # numbers of x that the bound decodes at a time
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class VAE(LatentModel):
     """
 
     dequantises: ClassVar[bool] = True
-    defaults: ClassVar[dict[str, Any]] = {"lr": 3e-3, "steps": 2000}
+    defaults: ClassVar[dict[str, Any]] = {"lr": 3e-3, "steps": 1500}
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class VAE(LatentModel):
 
     def posterior(self, x: Tensor, given: Tensor | None = None) -> Gaussian:
         """q(z | x): ``x (n, *x)`` and ``given (n, columns)`` to Gaussians ``(n, latent)``."""
-        mean, log_spread = self.encoder(x, self.condition(given, len(x))).chunk(2, -1)
+        mean, log_spread = applied(self.encoder, x, self.condition(given, len(x))).chunk(2, -1)
         return Gaussian(mean, log_spread.clamp(*_LOG_SPREAD))
 
     def loss(self, batch: Examples) -> Loss:
@@ -178,5 +178,5 @@ class VAE(LatentModel):
         return first - math.log(samples), error
 
     def score(self, batch: Examples) -> Tensor:
-        """How improbable each example is: the negative of `log_prob_bound`, ``(n,)`` in nats."""
-        return -self.log_prob_bound(batch)[0]
+        """How improbable each example is: the negative of `log_prob_bound` with 32 samples, ``(n,)`` in nats."""
+        return -self.log_prob_bound(batch, samples=32)[0]

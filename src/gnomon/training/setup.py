@@ -55,6 +55,10 @@ class Fit:
             self._say(notice)
         with randomness.borrowed(mix("fit", self.request.seed), self.device):
             models = self._build(material.spec)
+            edges = material.scaling.edges()
+            if edges is not None:
+                for model in models:
+                    model.enclose(*edges)
             settings = self._settings(models[0], material.rows, resumed)
             info = self._info(models[0], material, settings)
             if resumed is not None:

@@ -1,0 +1,288 @@
+"""Flows: densities that integrate to one on every support, both round trips, Jacobians, samples that follow the density, edges."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnomon.data import Bounded, Categorical, Column, Examples, Image, Periodic, Real, Set, Spec, Vector
+from gnomon.errors import DataError, OptionError
+from gnomon.models.flow import Flow
+
+ANGLE, LINE = Periodic(-math.pi, math.pi), Real()
+SMALL: dict[str, Any] = {"hidden": (16,), "transforms": 4}
+TINY: dict[str, Any] = {"hidden": (8,), "transforms": 2, "bins": 4}
+REACH = 7.0
+
+
+def vector(*supports: Any) -> Vector:
+    return Vector(tuple(Column(f"c{i}", support) for i, support in enumerate(supports)))
+
+
+def moved_off(spec: Spec, scale: float = 0.1, seed: int = 0, **options: Any) -> Flow:
+    """A flow in float64 with every parameter moved off its start."""
+    torch.manual_seed(seed)
+    flow = Flow(spec, **{**SMALL, **options}).double().eval()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    return flow
+
+
+def axis(support: Any, count: int) -> tuple[Tensor, float]:
+    """Midpoints of equal cells over a support, and the cell's width."""
+    half = math.pi if isinstance(support, Periodic) else REACH
+    return (torch.arange(count).double() + 0.5) / count * 2 * half - half, 2 * half / count
+
+
+def integral(flow: Flow, supports: tuple[Any, ...], count: int, given: Tensor | None = None, *rest: float) -> float:
+    """The sum of the density over a grid of the first columns, the others held at `rest`."""
+    axes = [axis(support, count) for support in supports]
+    grid = torch.cartesian_prod(*(points for points, _ in axes)).view(-1, len(axes))
+    total = 0.0
+    with torch.no_grad():
+        for part in grid.split(50_000):
+            x = torch.cat([part, part.new_tensor(rest).expand(len(part), -1)], 1)
+            condition = None if given is None else given.expand(len(part), -1)
+            total += flow.log_prob(Examples(x, given=condition)).exp().sum().item()
+    return total * math.prod(width for _, width in axes)
+
+
+# ---- densities integrate to one --------------------------------------------------------------------------------------------------
+
+SUPPORTS = {"line": (LINE,), "circle": (ANGLE,), "plane": (LINE, LINE), "torus": (ANGLE, ANGLE), "cylinder": (LINE, ANGLE)}
+
+
+@pytest.mark.parametrize("supports", SUPPORTS.values(), ids=SUPPORTS)
+def test_density_integrates_to_one(supports: tuple[Any, ...]) -> None:
+    count, scale, options = (20_000, 0.5, SMALL) if len(supports) == 1 else (700, 0.2, TINY)
+    for flow in (Flow(Spec(vector(*supports)), **options).double(), moved_off(Spec(vector(*supports)), scale, **options)):
+        assert abs(integral(flow, supports, count) - 1) < 1e-3
+
+
+@pytest.mark.parametrize("supports", [(LINE,), (ANGLE,), (ANGLE, LINE)], ids=["line", "circle", "cylinder"])
+def test_conditional_density_integrates_to_one(supports: tuple[Any, ...]) -> None:
+    flow = moved_off(Spec(vector(*supports), given=vector(LINE, ANGLE)), **TINY)
+    for given in ([0.3, 2.0], [-1.5, -3.0], [math.nan, 1.0]):
+        count = 20_000 if len(supports) == 1 else 500
+        assert abs(integral(flow, supports, count, torch.tensor([given]).double()) - 1) < 1e-3
+
+
+def test_numbers_and_categories_share_one_probability() -> None:
+    flow = moved_off(Spec(vector(LINE, Categorical(("a", "b")), Categorical((1, 2, 3)))))
+    parts = [integral(flow, (LINE,), 20_000, None, first, second) for first in (0.0, 1.0) for second in (0.0, 1.0, 2.0)]
+    assert abs(sum(parts) - 1) < 1e-3
+    assert max(parts) > 1.2 * min(parts)
+
+
+@pytest.mark.parametrize("given", [None, vector(LINE)])
+def test_a_table_of_categories_alone_sums_to_one(given: Vector | None) -> None:
+    flow = moved_off(Spec(vector(Categorical(("a", "b")), Categorical((1, 2, 3)), Categorical((False, True))), given=given))
+    cells = torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(2)).double()
+    condition = None if given is None else torch.full((12, 1), 0.7).double()
+    probability = flow.log_prob(Examples(cells, given=condition)).exp()
+    assert abs(probability.sum().item() - 1) < 1e-12
+    torch.manual_seed(0)
+    condition = None if condition is None else condition[:1].expand(20_000, 1)
+    drawn = flow.sample(20_000, condition)
+    seen = (drawn[:, None] == cells).all(2).double().mean(0)
+    assert ((seen - probability).abs() < 4.5 * (probability / 20_000).sqrt()).all()
+
+
+def test_pixels_integrate_to_one_inside_their_range() -> None:
+    flow = moved_off(Spec(Image(1, (2,), levels=17)), **TINY)
+    flow.enclose(torch.tensor([-0.8]), torch.tensor([2.6]))
+    points, width = axis(LINE, 500)  # the density may rise without end towards an edge: equal steps of a normal quantile resolve it
+    normal = torch.distributions.Normal(torch.zeros(()).double(), 1.0)
+    u = torch.cartesian_prod(points, points)
+    with torch.no_grad():
+        log_prob = flow.log_prob(Examples((3.4 * normal.cdf(u) - 0.8).view(-1, 1, 2)))
+    total = (log_prob + normal.log_prob(u).sum(1)).exp().sum().item() * (3.4 * width) ** 2
+    assert abs(total - 1) < 1e-3
+
+
+# ---- inverse and Jacobian --------------------------------------------------------------------------------------------------------
+
+GIVEN = vector(LINE, Categorical(("u", "d")))
+MIXED = vector(LINE, ANGLE, Categorical(("a", "b", "c")), LINE, ANGLE, Bounded(0, 1), Categorical((True, False)))
+SPECS = {
+    "line": Spec(vector(LINE)),
+    "circle": Spec(vector(ANGLE)),
+    "five": Spec(Vector.real(5)),
+    "angles": Spec(vector(ANGLE, ANGLE, ANGLE)),
+    "mixed": Spec(MIXED, given=GIVEN),
+    "categories": Spec(vector(Categorical(("a", "b")))),
+    "pixels": Spec(Image(2, (2, 3), levels=17), given=GIVEN),
+    "real pixels": Spec(Image(1, (7,))),
+}
+
+
+@pytest.fixture(params=SPECS)
+def flow(request: pytest.FixtureRequest) -> Flow:
+    made = moved_off(SPECS[request.param])
+    if request.param == "pixels":
+        made.enclose(torch.tensor([-1.0, -0.5]), torch.tensor([2.0, 4.0]))
+    return made
+
+
+def given_for(flow: Flow, n: int) -> Tensor | None:
+    if flow.spec.given is None:
+        return None
+    return torch.stack([torch.randn(n), torch.randint(0, 2, (n,)).float()], 1).double()
+
+
+def apart(flow: Flow, a: Tensor, b: Tensor) -> Tensor:
+    """The largest difference of each row, on the circle where columns are angles."""
+    difference = (a - b).flatten(1)
+    turns = torch.zeros(difference.shape[1], dtype=torch.bool)
+    turns[list(flow.layout.angles)] = True
+    return torch.where(turns, torch.remainder(difference + math.pi, 2 * math.pi) - math.pi, difference).abs().amax(1)
+
+
+def test_encode_and_decode_undo_each_other(flow: Flow) -> None:
+    torch.manual_seed(1)
+    given = given_for(flow, 400)
+    x = flow.sample(400, given)
+    z = flow.encode(Examples(x, given=given))
+    assert z.shape == (400, math.prod(flow.spec.x.shape)) and x.shape == (400, *flow.spec.x.shape)
+    assert apart(flow, flow.decode(z, given), x).max() < 1e-7
+    z = flow.encode(Examples(flow.sample(400, given)))  # any noise will do
+    errors = apart(flow, flow.encode(Examples(flow.decode(z, given), given=given)), z)
+    assert errors.quantile(0.95 if flow.shape == (2, 2, 3) else 1.0) < 1e-7  # the rarest noise ends on the edge of a pixel's range
+
+
+def test_log_prob_is_base_plus_autograds_jacobian(flow: Flow) -> None:
+    torch.manual_seed(2)
+    given = given_for(flow, 5)
+    x = flow.sample(5, given).flatten(1)
+    numbers = [*flow.layout.reals, *flow.layout.angles]
+    for i in range(5):
+        condition = None if given is None else given[i : i + 1]
+
+        def noise(v: Tensor, row: Tensor = x[i], condition: Tensor | None = condition) -> Tensor:
+            full = row.index_copy(0, torch.tensor(numbers, dtype=torch.int64), v)
+            return flow.encode(Examples(full.view(1, *flow.shape), given=condition))[0, numbers]
+
+        expected = torch.zeros(()).double()
+        if numbers:
+            z, jacobian = noise(x[i, numbers]), torch.autograd.functional.jacobian(noise, x[i, numbers])
+            line = torch.distributions.Normal(torch.zeros(()).double(), 1.0).log_prob(z[: len(flow.layout.reals)]).sum()
+            expected = line - len(flow.layout.angles) * math.log(2 * math.pi) + torch.linalg.slogdet(jacobian)[1]
+        if flow.categories is not None:
+            codes = x[i : i + 1, list(flow.layout.labels)].long()
+            expected = expected + flow.categories.log_prob(codes, flow.condition(condition, 1))[0]
+        ours = flow.log_prob(Examples(x[i : i + 1].view(1, *flow.shape), given=condition))[0]
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_score_is_minus_log_prob(flow: Flow) -> None:
+    given = given_for(flow, 6)
+    batch = Examples(flow.sample(6, given), given=given)
+    assert torch.equal(flow.score(batch), -flow.log_prob(batch))
+
+
+# ---- samples follow the density --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("support", [LINE, ANGLE], ids=["line", "circle"])
+def test_samples_follow_the_density(support: Any) -> None:
+    flow = moved_off(Spec(vector(support)), 0.5)
+    points, width = axis(support, 20_000)
+    with torch.no_grad():
+        density = flow.log_prob(Examples(points[:, None])).exp()
+        torch.manual_seed(0)
+        drawn = flow.sample(20_000).flatten().sort().values
+    expected = torch.searchsorted(points + 0.5 * width, drawn).clamp(max=19_999)
+    distance = ((density.cumsum(0) * width)[expected] - torch.arange(20_000).double() / 20_000).abs().max()
+    assert distance < 1.95 / math.sqrt(20_000)  # Kolmogorov-Smirnov, p = 0.001
+    assert (density - density.mean()).abs().max() > 0.1 * density.mean()
+
+
+def test_log_prob_of_samples_has_the_mean_that_quadrature_gives() -> None:
+    flow = moved_off(Spec(vector(LINE, ANGLE)))
+    (u, du), (v, dv) = axis(LINE, 400), axis(ANGLE, 200)
+    with torch.no_grad():
+        log_prob = flow.log_prob(Examples(torch.cartesian_prod(u, v)))
+        expected = (log_prob.exp() * log_prob).sum() * du * dv
+        torch.manual_seed(0)
+        seen = flow.log_prob(Examples(flow.sample(20_000)))
+    assert (seen.mean() - expected).abs() < 4 * seen.std() / math.sqrt(20_000)
+
+
+# ---- edges -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_angle_may_be_given_any_number_of_turns() -> None:
+    flow = moved_off(SPECS["angles"])
+    x = flow.sample(50)
+    torch.testing.assert_close(flow.log_prob(Examples(x + 6 * math.pi)), flow.log_prob(Examples(x)), rtol=0, atol=1e-9)
+
+
+def test_pixels_never_leave_their_range() -> None:
+    flow = moved_off(SPECS["pixels"], 1.0).float()
+    low, high = torch.tensor([-1.0, -0.5]), torch.tensor([2.0, 4.0])
+    flow.enclose(low, high)
+    x = flow.sample(2000, given_for(flow, 2000).float())
+    assert (x.amin((0, 2, 3)) >= low).all() and (x.amax((0, 2, 3)) <= high).all()
+    assert (x.amin((0, 2, 3)) < low + 0.3).all() and (x.amax((0, 2, 3)) > high - 0.3).all()
+    again = Flow(flow.spec, **SMALL)
+    again.load_state_dict(flow.state_dict())
+    x = x[:5]
+    given = given_for(flow, 5).float()
+    assert torch.equal(again.eval().log_prob(Examples(x, given=given)), flow.log_prob(Examples(x, given=given)))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_absurd_parameters_give_no_nan(name: str) -> None:
+    torch.manual_seed(0)
+    flow = Flow(SPECS[name], **SMALL)
+    if name == "pixels":
+        flow.enclose(torch.tensor(-1.0), torch.tensor(2.0))
+    x, given = moved_off(SPECS[name]).sample(200, given_for(flow, 200)).float(), None
+    with torch.no_grad():
+        for key, parameter in flow.named_parameters():
+            if "diagonal" not in key and "factors" not in key:
+                parameter.add_(torch.randn_like(parameter) * (100 if "network.2" in key or "constant" in key else 0.1))
+    log_prob = flow.log_prob(Examples(x, given=given))
+    gradients = torch.autograd.grad(log_prob.sum(), list(flow.parameters()), allow_unused=True)
+    assert log_prob.isfinite().all()
+    assert all(g is None or g.isfinite().all() for g in gradients)
+    assert flow.sample(200).isfinite().all()
+
+
+def test_numbers_far_away_are_improbable_and_leave_gradients_finite() -> None:
+    flow = moved_off(SPECS["five"]).float()
+    log_prob = flow.log_prob(Examples(torch.full((2, 5), 1e6) * torch.tensor([[1.0], [-1.0]])))
+    assert (log_prob < -1e6).all() and log_prob.isfinite().all()
+    assert all(g.isfinite().all() for g in torch.autograd.grad(log_prob.sum(), list(flow.parameters())))
+
+
+def test_single_precision_is_close_to_double() -> None:
+    flow = moved_off(Spec(Vector.real(8)))
+    x = flow.sample(1000)
+    exact = flow.log_prob(Examples(x))
+    single = flow.float()
+    assert (single.log_prob(Examples(x.float())).double() - exact).abs().quantile(0.99) < 1e-3
+    z = single.encode(Examples(x.float()))
+    assert (single.decode(z) - x.float()).abs().max() < 1e-3
+
+
+def test_what_cannot_be_is_refused_by_name() -> None:
+    with pytest.raises(DataError, match="Flow wants x to be Vector or Image; got Set"):
+        Flow(Spec(Set(Vector.real(2))))
+    with pytest.raises(DataError, match="at least one column"):
+        Flow(Spec(Vector(())))
+    for options in ({"transforms": 0}, {"bins": 1}, {"bound": 0.0}, {"size": -1.0}):
+        with pytest.raises(OptionError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
+            Flow(Spec(Vector.real(2)), **options)
+    with pytest.raises(OptionError, match="images with levels"):
+        Flow(Spec(Vector.real(2))).enclose(torch.tensor(0.0), torch.tensor(1.0))
+
+
+def test_dropout_is_for_wide_data() -> None:
+    assert not any(isinstance(m, torch.nn.Dropout) for m in Flow(Spec(Vector.real(8))).modules())
+    assert any(isinstance(m, torch.nn.Dropout) and m.p == 0.2 for m in Flow(Spec(Vector.real(64))).modules())
