@@ -125,13 +125,17 @@ def resume(run: str | os.PathLike[str], data: Any = None, *, model: ModelLike | 
     if "fit" not in recipe:
         raise RunError(f"run '{run}' was saved without its recipe and cannot be resumed; fit again")
     told = dict(recipe["fit"])
-    source = told.pop("data", None) if data is None else data
+    saved = told.pop("data", None)
+    source = saved if data is None else data
     if source is None:
         raise RunError(f"run '{run}' was fitted on data in memory; pass the same data: gnomon.resume(run, data)")
     own = told.pop("own_validation", False)
     if own and isinstance(told["validation"], type(None)):
         raise RunError(f"run '{run}' was fitted with validation data in memory and cannot be resumed from its folder alone; fit again")
-    request = Request(**told)
+    try:
+        request = Request(**told)
+    except TypeError as error:
+        raise RunError(f"run '{run}' is damaged: its recipe does not say all that fit was told ({error}); fit again") from error
     again = Fit(model if model is not None else _named(recipe, run), recipe["options"], source, request, Path(run), progress)
     return again.run(info)
 
