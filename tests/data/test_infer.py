@@ -273,7 +273,7 @@ def test_angles_are_brought_into_their_interval(value: float, low: float, high: 
 @given(st.floats(-1e6, 1e6), st.floats(-100, 100), st.floats(0.01, 100))
 @settings(max_examples=200, deadline=None)
 def test_wrapping_moves_by_whole_turns(value: float, low: float, period: float) -> None:
-    from gnomon.data.columns import wrap
+    from gnomon.data.encoding.columns import wrap
 
     moved = wrap(np.array([value]), Periodic(low, low + period))[0]
     turns = (value - moved) / period

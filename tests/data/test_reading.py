@@ -21,8 +21,8 @@ import torch
 from PIL import Image as Picture
 
 from gnomon.data import load, prepare, read
-from gnomon.data.columns import arrow_type, decode_column, encode_column
-from gnomon.data.reading import Arrays, Table
+from gnomon.data.encoding.columns import arrow_type, decode_column, encode_column
+from gnomon.data.files.reading import Arrays, Table
 from gnomon.errors import DataError, GnomonError, OptionError
 
 # ---- every way to hand over the same table ------------------------------------------------------------------------

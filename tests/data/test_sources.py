@@ -23,7 +23,7 @@ from gnomon.data import (
     mix,
 )
 from gnomon.data import sources as sources_module
-from gnomon.data.row_files import open_rows
+from gnomon.data.files.row_files import open_rows
 from gnomon.data.streams import Streamed
 from gnomon.errors import OptionError
 

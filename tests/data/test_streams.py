@@ -64,7 +64,7 @@ def _write(path, table):
 
 
 def _scaling_of(table):
-    from gnomon.data.infer import prepare
+    from gnomon.data.encoding.infer import prepare
 
     raw = prepare(table, spec=TABLE_SPEC).raw
     return Scaling.fit(TABLE_SPEC, raw), raw
@@ -89,7 +89,7 @@ def test_tables_are_streamed(tmp_path, suffix):
 
 @pytest.mark.parametrize("dtype, shape", [(np.float32, (50, 3)), (np.uint8, (50, 1, 4, 4)), (np.int64, (50,))])
 def test_arrays_are_streamed(tmp_path, dtype, shape):
-    from gnomon.data.infer import prepare
+    from gnomon.data.encoding.infer import prepare
 
     array = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
     np.save(tmp_path / "a.npy", array)

@@ -32,30 +32,30 @@ from gnomon.data.sources import InMemory, Source
 from gnomon.data.splits import split
 
 if TYPE_CHECKING:
-    from gnomon.data.infer import Prepared, prepare
-    from gnomon.data.reading import load, read
-    from gnomon.data.row_files import RowFile, open_rows
+    from gnomon.data.encoding.infer import Prepared, prepare
+    from gnomon.data.encoding.summary import describe
+    from gnomon.data.encoding.tables import as_table, decode, fingerprint, join, stack
+    from gnomon.data.files.reading import load, read
+    from gnomon.data.files.row_files import RowFile, open_rows
+    from gnomon.data.files.writing import write
     from gnomon.data.streams import Streamed
-    from gnomon.data.summary import describe
-    from gnomon.data.tables import as_table, decode, fingerprint, join, stack
-    from gnomon.data.writing import write
 
 # Reading and writing need Arrow, which models and networks do not: imported when first asked for.
 _LAZY = {
-    "Prepared": "infer",
-    "prepare": "infer",
-    "load": "reading",
-    "read": "reading",
-    "RowFile": "row_files",
-    "open_rows": "row_files",
+    "Prepared": "encoding.infer",
+    "prepare": "encoding.infer",
+    "load": "files.reading",
+    "read": "files.reading",
+    "RowFile": "files.row_files",
+    "open_rows": "files.row_files",
     "Streamed": "streams",
-    "describe": "summary",
-    "as_table": "tables",
-    "decode": "tables",
-    "fingerprint": "tables",
-    "join": "tables",
-    "stack": "tables",
-    "write": "writing",
+    "describe": "encoding.summary",
+    "as_table": "encoding.tables",
+    "decode": "encoding.tables",
+    "fingerprint": "encoding.tables",
+    "join": "encoding.tables",
+    "stack": "encoding.tables",
+    "write": "files.writing",
 }
 
 __all__ = [

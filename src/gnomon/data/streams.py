@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from gnomon.data.encoding.infer import prepare
 from gnomon.data.examples import Examples
-from gnomon.data.infer import prepare
-from gnomon.data.row_files import RowFile
+from gnomon.data.files.row_files import RowFile
 from gnomon.data.scaling import Scaling
 from gnomon.data.seeds import generator
 from gnomon.data.sources import Rows, views
@@ -52,7 +52,7 @@ class Streamed:
     Example:
         >>> import numpy as np, tempfile, os
         >>> from gnomon.data import Spec, Vector
-        >>> from gnomon.data.row_files import open_rows
+        >>> from gnomon.data.files.row_files import open_rows
         >>> path = os.path.join(tempfile.mkdtemp(), "numbers.npy")
         >>> np.save(path, np.arange(10.0)[:, None])
         >>> scaling = Scaling.fit(Spec(Vector.real(1)), Examples(torch.arange(10.0, dtype=torch.float64)[:, None]))

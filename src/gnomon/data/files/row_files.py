@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from gnomon.data.arrays import one_line
-from gnomon.data.delimited import header
-from gnomon.data.files import TEXT_SUFFIXES, dataset, from_named_arrays, split_inside
-from gnomon.data.frames import unique_names
-from gnomon.data.reading import Arrays, Table, from_array
+from gnomon.data.files.arrays import one_line
+from gnomon.data.files.delimited import header
+from gnomon.data.files.formats import TEXT_SUFFIXES, dataset, from_named_arrays, split_inside
+from gnomon.data.files.frames import unique_names
+from gnomon.data.files.reading import Arrays, Table, from_array
 from gnomon.data.seeds import mix
 from gnomon.errors import DataError
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnomon.data.columns import first_row
+from gnomon.data.encoding.columns import first_row
+from gnomon.data.encoding.vectors import Part
 from gnomon.data.kinds import Categorical, Column, Integer, Label, Vector
-from gnomon.data.vectors import Part
 from gnomon.errors import DataError
 
 

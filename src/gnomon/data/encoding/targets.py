@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gnomon.data.columns import encode_column, is_text
+from gnomon.data.encoding.columns import encode_column, is_text
+from gnomon.data.encoding.vectors import Part, vector
 from gnomon.data.kinds import Categorical, Column, Integer, Label, Real, Support, Vector
-from gnomon.data.vectors import Part, vector
 from gnomon.errors import DataError
 
 MAX_CLASSES = 1000

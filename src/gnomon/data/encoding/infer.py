@@ -14,14 +14,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from gnomon.data.encoding.following import follow
+from gnomon.data.encoding.missing import settle
+from gnomon.data.encoding.roles import Chosen, infer
+from gnomon.data.encoding.sets import ragged
+from gnomon.data.encoding.vectors import Part
 from gnomon.data.examples import Examples
-from gnomon.data.following import follow
+from gnomon.data.files.reading import Table, read
 from gnomon.data.kinds import Categorical, Image, Label, Set, Spec, Support, Vector, parse_support
-from gnomon.data.missing import settle
-from gnomon.data.reading import Table, read
-from gnomon.data.roles import Chosen, infer
-from gnomon.data.sets import ragged
-from gnomon.data.vectors import Part
 from gnomon.errors import DataError, OptionError
 
 KINDS = ("vector", "image", "signal", "set", "sequence")

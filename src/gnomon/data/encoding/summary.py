@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from gnomon.data.images import image_line
+from gnomon.data.encoding.images import image_line
 from gnomon.data.kinds import Bounded, Categorical, Column, Image, Integer, Label, Periodic, Sequence, Set, Spec, Support, Vector
 
 

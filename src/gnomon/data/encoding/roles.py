@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from gnomon.data import kinds
-from gnomon.data.arrays import as_column
-from gnomon.data.images import encode_images, image_kind, unfit_images
+from gnomon.data.encoding.images import encode_images, image_kind, unfit_images
+from gnomon.data.encoding.sets import flatten, lay_out, list_columns
+from gnomon.data.encoding.targets import target_part, weight_part
+from gnomon.data.encoding.vectors import Part, array_columns, array_names, column_names, matrix, two_axes, vector
+from gnomon.data.files.arrays import as_column
+from gnomon.data.files.reading import Arrays, Table
 from gnomon.data.kinds import Set, Support, Vector
-from gnomon.data.reading import Arrays, Table
-from gnomon.data.sets import flatten, lay_out, list_columns
-from gnomon.data.targets import target_part, weight_part
-from gnomon.data.vectors import Part, array_columns, array_names, column_names, matrix, two_axes, vector
 from gnomon.errors import DataError
 from gnomon.options import unknown
 

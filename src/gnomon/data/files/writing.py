@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from gnomon.data.encoding.vectors import two_axes
 from gnomon.data.kinds import Image
-from gnomon.data.vectors import two_axes
 from gnomon.errors import DataError
 
 TABLES = (".parquet", ".csv", ".tsv", ".feather", ".arrow", ".npy", ".npz")

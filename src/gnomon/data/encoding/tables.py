@@ -14,11 +14,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from gnomon.data.columns import arrow_type, decode_column
+from gnomon.data.encoding.columns import arrow_type, decode_column
+from gnomon.data.encoding.images import decode_images
+from gnomon.data.encoding.sets import as_lists
 from gnomon.data.examples import Examples, Ragged
-from gnomon.data.images import decode_images
 from gnomon.data.kinds import Categorical, Column, Image, Kind, Label, Sequence, Set, Vector
-from gnomon.data.sets import as_lists
 from gnomon.errors import DataError
 
 _CHUNK_BYTES = 1 << 26

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gnomon.data.arrays import one_line
-from gnomon.data.reading import Arrays
+from gnomon.data.files.arrays import one_line
+from gnomon.data.files.reading import Arrays
 from gnomon.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")

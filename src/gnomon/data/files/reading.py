@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from gnomon.data.arrays import as_array, as_column, from_package, is_frame
-from gnomon.data.frames import column_name, from_frame, unique_names
+from gnomon.data.files.arrays import as_array, as_column, from_package, is_frame
+from gnomon.data.files.frames import column_name, from_frame, unique_names
 from gnomon.errors import DataError
 
 ROLES = ("x", "y", "given", "weight")
@@ -139,12 +139,12 @@ def _toy_table(toy: Any, rows: int = 10_000) -> pa.Table:
 
 def _read_named(source: str | os.PathLike[str], types: Mapping[str, pa.DataType] | None) -> Table | Arrays:
     """A file or folder; failing that, a bundled data set."""
-    from gnomon.data import files
+    from gnomon.data.files import formats
     from gnomon.registry import datasets
 
     path = Path(source).expanduser()
-    if files.exists(path):
-        return files.read_path(path, types=types)
+    if formats.exists(path):
+        return formats.read_path(path, types=types)
     name = str(source)
     if name in datasets:
         data, target = _bundled(datasets[name])

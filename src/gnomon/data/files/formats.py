@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gnomon.data.arrays import one_line
-from gnomon.data.delimited import is_number, read_delimited
-from gnomon.data.frames import unique_names
-from gnomon.data.image_folders import SUFFIXES as IMAGE_SUFFIXES
-from gnomon.data.image_folders import read_image_folder
-from gnomon.data.reading import ROLES, Arrays, Table, from_array, from_mapping
+from gnomon.data.files.arrays import one_line
+from gnomon.data.files.delimited import is_number, read_delimited
+from gnomon.data.files.frames import unique_names
+from gnomon.data.files.image_folders import SUFFIXES as IMAGE_SUFFIXES
+from gnomon.data.files.image_folders import read_image_folder
+from gnomon.data.files.reading import ROLES, Arrays, Table, from_array, from_mapping
 from gnomon.errors import DataError
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.zst")

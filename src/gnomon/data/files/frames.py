@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gnomon.data.arrays import from_package, mixed, one_line
+from gnomon.data.files.arrays import from_package, mixed, one_line
 from gnomon.errors import DataError
 
 

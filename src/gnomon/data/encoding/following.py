@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from gnomon.data import kinds
-from gnomon.data.arrays import as_column
-from gnomon.data.images import encode_images, unfit_images
+from gnomon.data.encoding.images import encode_images, unfit_images
+from gnomon.data.encoding.roles import as_table, refuse_empty
+from gnomon.data.encoding.sets import flatten, lay_out
+from gnomon.data.encoding.targets import follow_label, weight_part
+from gnomon.data.encoding.vectors import Part, column_names, demand, follow_columns, follow_matrix
+from gnomon.data.files.arrays import as_column
+from gnomon.data.files.reading import Arrays, Table
 from gnomon.data.kinds import Image, Label, Set, Spec, Vector
-from gnomon.data.reading import Arrays, Table
-from gnomon.data.roles import as_table, refuse_empty
-from gnomon.data.sets import flatten, lay_out
-from gnomon.data.targets import follow_label, weight_part
-from gnomon.data.vectors import Part, column_names, demand, follow_columns, follow_matrix
 from gnomon.errors import DataError
 
 

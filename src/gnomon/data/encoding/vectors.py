@@ -13,8 +13,8 @@ import pyarrow as pa
 from torch import Tensor
 
 from gnomon.data import kinds
-from gnomon.data.arrays import as_column
-from gnomon.data.columns import LARGEST_EXACT, check_support, encode_column, wrap
+from gnomon.data.encoding.columns import LARGEST_EXACT, check_support, encode_column, wrap
+from gnomon.data.files.arrays import as_column
 from gnomon.data.kinds import Categorical, Column, Integer, Kind, Label, Periodic, Real, Set, Support, Vector
 from gnomon.errors import DataError
 

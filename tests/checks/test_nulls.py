@@ -1,0 +1,192 @@
+"""Where both sides come from one distribution: p-values are uniform and errors cover; and the corrections for many looks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from gnomon.checks import Case, Effort, Sides
+from gnomon.checks.c2st import c2st_auc
+from gnomon.checks.columns import ks, kuiper, tv, w1
+from gnomon.checks.correlation import correlation
+from gnomon.checks.nulls import Pool, corrected_for_places, error_of_distance, holm, permutation_p
+from tests.checks.samples import sides
+
+COLUMNWISE = (w1, ks, kuiper, tv, correlation)
+QUICK = Effort(draws=99)
+
+WORLDS: dict[str, Callable[[int], Sides]] = {
+    "as many rows": lambda seed: sides(seed, 120, 120),
+    "unequal": lambda seed: sides(seed, 200, 70),
+    "weights on both": lambda seed: sides(seed, 150, 150, weights="same"),
+    "weights on one": lambda seed: sides(seed, 150, 150, weights="one"),
+    "weights on one, unequal": lambda seed: sides(seed, 260, 120, weights="one"),
+    "paired": lambda seed: sides(seed, 120, 120, paired=True),
+    "larger than the null": lambda seed: sides(seed, 600, 500),
+}
+
+
+def _repeats(world: Callable[[int], Sides], measures: tuple, effort: Effort, repeats: int) -> tuple[dict, dict]:
+    """P-values, and whether the null lies within one error of the value, by statistic and place."""
+    p, covered = defaultdict(list), defaultdict(list)
+    for seed in range(repeats):
+        case = Case(world(seed), effort=effort, seed=seed)
+        for row in itertools.chain.from_iterable(measure(case) for measure in measures):
+            key = (row.name, row.where if row.name != "correlation" else "")
+            p[key].append(row.p)
+            covered[key].append(abs(row.value - row.null) <= row.error)
+    return p, covered
+
+
+def _uniform(p: list[float]) -> float:
+    """P-value of uniformity; discrete p-values that are too large are allowed, so the test is one-sided."""
+    return float(stats.kstest(p, "uniform", alternative="greater").pvalue)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_p_values_are_uniform_and_errors_cover(world: str) -> None:
+    effort = Effort(draws=99, null_rows=150 if world == "larger than the null" else 10_000)
+    p, covered = _repeats(WORLDS[world], COLUMNWISE, effort, 40)
+    assert p
+    level = 0.05 / (len(p) * len(WORLDS))
+    for key in p:
+        assert _uniform(p[key]) > level, (key, sorted(p[key]))
+        assert stats.kstest(p[key], "uniform").pvalue > level / 100, (key, sorted(p[key]))
+        assert 0.42 <= np.mean(covered[key]) <= 0.93, (key, np.mean(covered[key]))
+    assert 0.58 <= np.mean(list(itertools.chain.from_iterable(covered.values()))) <= 0.78
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", WORLDS)
+def test_p_values_are_uniform_and_errors_cover_in_200_repeats(world: str) -> None:
+    effort = Effort(draws=199, null_rows=150 if world == "larger than the null" else 10_000)
+    p, covered = _repeats(WORLDS[world], COLUMNWISE, effort, 200)
+    for key in p:
+        assert _uniform(p[key]) > 0.05 / (len(p) * len(WORLDS)), key
+        assert 0.58 <= np.mean(covered[key]) <= 0.78, (key, np.mean(covered[key]))
+
+
+def _small(seed: int) -> Sides:
+    rng = np.random.default_rng(seed)
+    return Sides.of(rng.normal(size=(200, 2)), rng.normal(size=(200, 2)), seed=seed)
+
+
+def test_the_classifier_test_is_uniform_and_covers() -> None:
+    p, covered = _repeats(_small, (c2st_auc,), Effort(retrainings=6), 40)
+    ((key, values),) = p.items()
+    assert stats.kstest(values, "uniform").pvalue > 0.05 / len(WORLDS), sorted(values)
+    assert 0.45 <= np.mean(covered[key]) <= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["as many rows", "weights on both", "weights on one, unequal", "paired"])
+def test_the_classifier_test_is_uniform_and_covers_in_200_repeats(world: str) -> None:
+    p, covered = _repeats(WORLDS[world], (c2st_auc,), Effort(retrainings=16, joint_rows=120), 200)
+    ((key, values),) = p.items()
+    assert stats.kstest(values, "uniform").pvalue > 0.05 / 4, sorted(values)
+    assert 0.58 <= np.mean(covered[key]) <= 0.78
+
+
+def test_a_clean_null_rarely_has_findings() -> None:
+    from gnomon.checks.report import Report
+
+    found = 0
+    for seed in range(40):
+        case = Case(sides(seed, 150, 150), effort=Effort(draws=399), seed=seed)
+        found += bool(Report([row for measure in COLUMNWISE for row in measure(case)]).findings)
+    assert found <= 3, found  # 0.4 expected at the level of 1 %
+
+
+# ---- the pieces --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weight", [None, "some"])
+@pytest.mark.parametrize(("real", "generated", "paired"), [(6, 6, False), (6, 9, False), (7, 7, True)])
+def test_coefficients_are_differences_of_means(weight: str | None, real: int, generated: int, paired: bool) -> None:
+    rng = np.random.default_rng(0)
+    values = None if weight is None else rng.exponential(size=real + generated)
+    if values is not None and paired:
+        values[real:] = values[:real]
+    pool = Pool(real, generated, values, paired)
+    observed = pool.observed()
+    assert observed[:real].sum() == pytest.approx(1) and observed[real:].sum() == pytest.approx(-1)
+    draws = np.concatenate(list(pool.relabelled(300, rng)))
+    assert draws.shape == (300, real + generated)
+    assert np.allclose(draws.sum(axis=1), 0)
+    assert np.abs(draws.mean(axis=0)).max() < 6 * draws.std(axis=0).max() / np.sqrt(300)
+    if weight is None and not paired:
+        assert set(np.round(np.unique(draws), 12)) == {round(1 / real, 12), round(-1 / generated, 12)}
+    if paired:
+        assert np.allclose(draws[:, :real], -draws[:, real:])
+
+
+def test_every_subset_is_equally_likely() -> None:
+    pool = Pool(2, 3)
+    draws = np.concatenate(list(pool.relabelled(6000, np.random.default_rng(1)))) > 0
+    counts = np.bincount(draws @ (2 ** np.arange(5)))
+    assert (counts > 0).sum() == 10
+    assert stats.chisquare(counts[counts > 0]).pvalue > 1e-3
+
+
+def test_the_spread_of_the_null_is_that_of_the_data_for_every_way_of_relabelling() -> None:
+    rng = np.random.default_rng(2)
+    for real, generated, which in ((400, 400, "same"), (600, 200, "one"), (300, 500, None)):
+        made = sides(0, real, generated, weights=which)
+        pool = Pool.of(made)
+        feature = np.concatenate([made.real.values[:, 0], made.generated.values[:, 0]])
+        null = np.concatenate([batch @ feature for batch in pool.relabelled(800, rng)]).std()
+        truth = np.std([pool_difference(seed, real, generated, which) for seed in range(200)])
+        assert null == pytest.approx(truth, rel=0.2), which
+
+
+def pool_difference(seed: int, real: int, generated: int, which: str | None) -> float:
+    made = sides(seed, real, generated, weights=which)
+    return float(Pool.of(made).observed() @ np.concatenate([made.real.values[:, 0], made.generated.values[:, 0]]))
+
+
+def test_permutation_p_counts_ties_as_exceeding() -> None:
+    assert permutation_p(1.0, np.array([1.0, 1.0 + 1e-12, 0.5])) == pytest.approx(3 / 4)
+    assert permutation_p(9.0, np.zeros(999)) == pytest.approx(1 / 1000)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_the_closed_test_of_bonferroni(p: list[float]) -> None:
+    """By brute force: a hypothesis is rejected if Bonferroni rejects every set of hypotheses that holds it."""
+    p = p[:6]
+    got = holm(p)
+    for i in range(len(p)):
+        sets = (s for size in range(1, len(p) + 1) for s in itertools.combinations(range(len(p)), size) if i in s)
+        assert got[i] == pytest.approx(min(1.0, max(len(s) * min(p[j] for j in s) for s in sets)))
+
+
+def test_holm_leaves_out_what_is_no_number() -> None:
+    got = holm([float("nan"), 0.01, 0.5])
+    assert np.isnan(got[0]) and got[1:] == [0.02, 0.5]
+
+
+def test_correction_for_places_keeps_its_level_and_uses_dependence() -> None:
+    rng = np.random.default_rng(3)
+    apart = rng.exponential(size=(2000, 12))
+    together = np.repeat(rng.exponential(size=(2000, 1)), 12, axis=1)
+    for draws, factor in ((apart, 12), (together, 1)):
+        p = corrected_for_places([np.quantile(draws[:, 0], 0.99)] + [0.0] * 11, list(draws.T))
+        assert p[0] == pytest.approx(1 - 0.99**factor, rel=0.3)
+        assert max(p) <= 1 and p[5] > 0.5
+
+
+def test_a_place_without_any_spread_is_never_a_surprise() -> None:
+    assert corrected_for_places([0.0, 1.0], [np.zeros(9), np.linspace(0, 2, 9)])[0] == 1.0
+
+
+def test_error_of_a_distance_joins_null_and_linear_errors() -> None:
+    draws = np.abs(np.random.default_rng(4).normal(size=5000))
+    near = error_of_distance(0.5, 9.0, draws)
+    assert np.mean(np.abs(draws - draws.mean()) <= near) == pytest.approx(0.6827, abs=0.01)
+    assert error_of_distance(1000.0, 9.0, draws) == pytest.approx(9.0, rel=1e-3)

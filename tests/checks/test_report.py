@@ -1,0 +1,215 @@
+"""The report: JSON as agreed, Markdown that keeps its table, one HTML page that nothing can break, and no side effects."""
+
+from __future__ import annotations
+
+import base64
+import html.parser
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnomon.checks import Case, Effort, Report, Sides, Statistic, check, judge
+from gnomon.checks.figures import DARK, LIGHT, printable
+from gnomon.data import Categorical, Column
+from gnomon.errors import RunError
+from tests.checks.samples import sides
+
+SMALL = Effort(draws=49, retrainings=2, joint_rows=60)
+HOSTILE = [
+    "</title><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "$\\frac{1}{$ |a|b| `c` **d**",
+    "line\nbreak\ttab\x00nul\u202e",
+    "<!-- -->{{ 7*7 }}{% raw %}",
+    "x" * 300,
+    "漢字 ünï",
+]
+
+
+class Page(html.parser.HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "source", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Report:
+    rng = np.random.default_rng(0)
+    columns = [Column(name) for name in HOSTILE] + [Column("c", Categorical(tuple(HOSTILE[:4])))]
+
+    def side(shift: float) -> np.ndarray:
+        return np.concatenate([rng.normal(size=(120, len(HOSTILE))) + shift, rng.integers(0, 4, size=(120, 1))], axis=1)
+
+    return judge(Case(Sides.of(side(0), side(0.8), columns), effort=Effort(draws=999, retrainings=2)), title="<b>T</b>", notes=["<i>"])
+
+
+@pytest.fixture(scope="module")
+def text(hostile: Report) -> str:
+    return hostile.html()
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_json_is_as_agreed() -> None:
+    first = Statistic("w1", "a", 1.0, float("nan"), 2.0, float("inf"), n=np.int64(3))
+    report = Report([first, Statistic("ks", "b", np.float64(0.1), p=0.5)])
+    made = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert list(made) == ["format", "verdict", "findings", "statistics"] and made["format"] == 1
+    assert made["statistics"][0] == {
+        "name": "w1", "where": "a", "value": 1.0, "error": None, "null": 2.0, "null_error": None, "p": None, "n": 3, "note": "",
+    }  # fmt: skip
+
+
+def test_hostile_names_cannot_break_the_page(text: str, page: Page) -> None:
+    assert page.open == [], "a tag was left open"
+    assert not page.all("script") and not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert "49" not in "".join(t for t in page.texts if "{{" in t or "raw" in t)
+    assert "\x00" not in text and "\u202e" not in text
+    joined = "".join(page.texts)
+    assert all(name in joined for name in HOSTILE if "\x00" not in name), "a name was lost"
+    assert len(page.all("h1")) == 1 and "<b>T</b>" in joined
+
+
+def test_the_page_needs_nothing_from_elsewhere(text: str, page: Page) -> None:
+    sources = [a[key] for _, a in page.tags for key in ("src", "href", "srcset", "action", "data") if key in a]
+    assert sources and all(source.startswith("data:") for source in sources)
+    assert "url(" not in text and "@import" not in text
+    assert any(a.get("name") == "viewport" for a in page.all("meta"))
+    assert "prefers-color-scheme: dark" in text and page.all("html")[0]["lang"] == "en"
+
+
+def test_every_picture_has_words_and_a_dark_version(page: Page) -> None:
+    images = page.all("img")
+    assert len(images) == len(HOSTILE) + 1 + 1  # a histogram per column and the matrix
+    assert all(len(image["alt"] or "") > 40 for image in images)
+    assert len(page.all("source")) == len(images)
+    assert all(source["media"] == "(prefers-color-scheme: dark)" for source in page.all("source"))
+    assert page.all("th") and all("scope" in th for th in page.all("th")) and page.all("caption")
+    light, dark = (page.all(tag)[0][key] or "" for tag, key in (("img", "src"), ("source", "srcset")))
+    colours = [base64.b64decode(uri.partition(",")[2]).decode() for uri in (light, dark)]
+    assert LIGHT.real in colours[0] and LIGHT.real not in colours[1] and DARK.real in colours[1]
+
+
+def test_pictures_are_well_formed_and_without_script(page: Page) -> None:
+    import xml.etree.ElementTree as tree
+
+    for image in page.all("img"):
+        kind, _, data = (image["src"] or "").partition(";base64,")
+        assert kind == "data:image/svg+xml"
+        root = tree.fromstring(base64.b64decode(data))
+        names = {element.tag.rpartition("}")[2] for element in root.iter()}
+        assert "svg" in names and not names & {"script", "foreignObject"}
+
+
+def test_findings_name_hostile_columns_plainly(hostile: Report) -> None:
+    assert len(hostile.findings) >= len(HOSTILE)
+    assert any(HOSTILE[0] in finding for finding in hostile.findings)
+
+
+def test_markdown_keeps_its_table(hostile: Report) -> None:
+    lines = hostile.markdown().splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == len(hostile.statistics) + 2
+    bare = [line.replace("\\|", "") for line in table]
+    assert {line.count("|") for line in bare} == {len(Report.columns) + 1}
+    assert "<script>" not in hostile.markdown().replace("\\<", "")
+
+
+def test_the_table_has_a_cell_for_each_heading(hostile: Report) -> None:
+    assert {len(row) for row in hostile.table()} == {len(Report.columns)}
+    assert all(isinstance(cell, str) for row in hostile.table() for cell in row)
+
+
+def test_saving(tmp_path: Path) -> None:
+    report = judge(Case(sides(0, 40, 40), effort=SMALL))
+    path = report.save(tmp_path / "made" / "check")
+    assert path == tmp_path / "made" / "check" / "report.html"
+    assert sorted(p.name for p in path.parent.iterdir()) == ["report.html", "report.json", "report.md"]
+    assert json.loads((path.parent / "report.json").read_text(encoding="utf-8")) == report.to_json()
+    with pytest.raises(RunError, match="exists; choose another folder or pass overwrite=True"):
+        report.save(path.parent)
+    before = path.read_bytes()
+    report.save(path.parent, overwrite=True)
+    assert path.read_bytes() == before, "the page is not the same for the same report"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        report.save(tmp_path / "file")
+
+
+def test_matplotlib_is_left_as_it_was(tmp_path: Path) -> None:
+    program = f"""
+import matplotlib
+matplotlib.use("svg")
+matplotlib.rcParams["font.size"] = 33
+matplotlib.rcParams["text.usetex"] = True
+matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=["red"])
+before = dict(matplotlib.rcParams)
+import sys
+sys.path[:0] = {sys.path!r}
+from tests.checks.samples import sides
+from gnomon.checks import Case, Effort, judge
+judge(Case(sides(0, 40, 40), effort=Effort(draws=9, retrainings=2))).save({str(tmp_path / "r")!r})
+assert dict(matplotlib.rcParams) == before
+assert "matplotlib.pyplot" not in sys.modules
+print("kept")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "kept", done.stderr[-2000:]
+
+
+def test_colours_are_from_the_palette_for_colour_blind_readers() -> None:
+    palette = {"#0072b2", "#d55e00", "#56b4e9", "#e69f00"}
+    assert {LIGHT.real, LIGHT.generated, DARK.real, DARK.generated} == palette
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_in_figures_are_printable_and_short(name: str) -> None:
+    assert len(printable(name)) <= 40 and not any(ord(c) < 32 for c in printable(name))
+
+
+def test_images_are_shown_as_grids() -> None:
+    rng = np.random.default_rng(0)
+    report = check(rng.integers(0, 17, (50, 1, 8, 8)).astype(np.uint8), rng.integers(0, 17, (50, 1, 8, 8)).astype(np.uint8), budget="1s")
+    images = [a for a in Page(report.html()).all("img") if (a["src"] or "").startswith("data:image/png")]
+    assert [a["alt"].split(",")[0] for a in images] == ["Real images", "Generated images"]
+
+
+def test_histograms_add_up() -> None:
+    report = judge(Case(sides(0, 90, 70, weights="same"), effort=SMALL))
+    for shown in report.pictures.histograms:
+        for side in (shown.real, shown.generated):
+            assert 0.97 <= side.sum() + shown.left_out <= 1.03, shown.name
+        assert len(shown.real) == len(shown.edges) - 1 == len(shown.real_error)
+
+
+def test_a_report_without_anything_says_so() -> None:
+    report = Report([], rows="3 rows")
+    assert report.verdict == "Nothing could be judged on 3 rows." and not report.findings
+    assert Page(report.html()).open == []
