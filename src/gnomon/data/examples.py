@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Ragged:
 
     @property
     def device(self) -> torch.device:
+        """Where the values are; the lengths stay on the host."""
         return self.values.device
 
     def offsets(self) -> Tensor:
@@ -49,6 +51,7 @@ class Ragged:
         return Ragged(self.values[picked.to(self.device)], lengths)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Ragged:
+        """The same rows with their values on `device`."""
         return Ragged(self.values.to(device, non_blocking=non_blocking), self.lengths)
 
     def split(self) -> list[Tensor]:
@@ -57,6 +60,7 @@ class Ragged:
 
     @classmethod
     def cat(cls, parts: list[Ragged]) -> Ragged:
+        """The rows of all parts, one after the other."""
         return cls(torch.cat([p.values for p in parts]), torch.cat([p.lengths for p in parts]))
 
 
@@ -106,23 +110,22 @@ class Examples:
 
     def with_(self, **roles: Tensor | Ragged | None) -> Examples:
         """A copy with some roles replaced."""
-        return Examples(**{**{role: getattr(self, role) for role in ("x", "y", "given", "weight")}, **roles})  # type: ignore[arg-type]
+        return Examples(**{**{role: getattr(self, role) for role in ("x", "y", "given", "weight")}, **roles})
 
     @property
     def device(self) -> torch.device:
+        """Where the examples are."""
         return self.x.device
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Examples:
+        """The same examples on `device`."""
         return Examples(**{role: values.to(device, non_blocking=non_blocking) for role, values in self.roles()})  # type: ignore[arg-type]
 
     @classmethod
     def cat(cls, parts: list[Examples]) -> Examples:
         """The examples of all parts, one after the other."""
-        return cls(
-            **{
-                role: Ragged.cat([getattr(p, role) for p in parts])
-                if isinstance(values, Ragged)
-                else torch.cat([getattr(p, role) for p in parts])
-                for role, values in parts[0].roles()
-            }
-        )
+        joined: dict[str, Any] = {}
+        for role, values in parts[0].roles():
+            own = [getattr(part, role) for part in parts]
+            joined[role] = Ragged.cat(own) if isinstance(values, Ragged) else torch.cat(own)
+        return cls(**joined)

@@ -54,6 +54,7 @@ class Periodic:
 
     @property
     def period(self) -> float:
+        """Length of the circle, `high` - `low`."""
         return self.high - self.low
 
 
@@ -115,10 +116,12 @@ class Vector:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The columns' names in order."""
         return tuple(column.name for column in self.columns)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of one example in network space."""
         return (len(self.columns),)
 
     def __len__(self) -> int:
@@ -143,10 +146,12 @@ class Image:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of one example in network space."""
         return (self.channels, *self.size)
 
     @property
     def dimension(self) -> int:
+        """Number of spatial axes."""
         return len(self.size)
 
 
@@ -218,7 +223,7 @@ class Spec:
             raise DataError(f"the saved description of the data cannot be read ({error!r}); the run folder is damaged") from error
 
 
-_SUPPORTS = {c.name: c for c in (Real, Positive, NonNegative, Bounded, Periodic, Integer, Categorical)}
+_SUPPORTS: dict[str, Any] = {c.name: c for c in (Real, Positive, NonNegative, Bounded, Periodic, Integer, Categorical)}
 _KINDS: dict[str, Any] = {c.__name__.lower(): c for c in (Vector, Image, Set, Sequence, Tokens, Label)}
 
 
@@ -272,6 +277,8 @@ def parse_support(text: str, *, column: str) -> Support:
         if name == "categorical" and not numbers:
             return Categorical(())
         if name == "integer" and len(numbers) in (0, 2):
+            if not all(x.is_integer() for x in numbers):
+                raise ValueError(text)
             made: Support = Integer(*(int(x) for x in numbers))
         elif name in ("bounded", "periodic") and len(numbers) == 2:
             made = _SUPPORTS[name](*numbers)

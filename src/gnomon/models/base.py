@@ -96,6 +96,7 @@ class LossOf(nn.Module):
         self.loss = loss
 
     def forward(self, batch: Examples) -> Loss:
+        """The loss on a batch."""
         return getattr(self.model, self.loss)(batch)
 
 
