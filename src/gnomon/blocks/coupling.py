@@ -114,6 +114,8 @@ class SplineCoupling(Bijection):
         given: size of the condition, 0 for none.
         bins: pieces of each spline.
         bound: half the width of the interval on which columns on the line are moved.
+        frequencies: how many octaves of waves (sines and cosines, the longest 2 `bound` long) of the columns on the line the network
+            sees beside the columns themselves; they let it turn sharply.
         hidden: width of each hidden layer of the network.
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number of the network is set to zero in training.
@@ -133,6 +135,7 @@ class SplineCoupling(Bijection):
     turns: Tensor
     halves: Tensor
     start: Tensor
+    waves: Tensor
 
     def __init__(
         self,
@@ -143,6 +146,7 @@ class SplineCoupling(Bijection):
         given: int = 0,
         bins: int = 8,
         bound: float = 4.0,
+        frequencies: int = 0,
         hidden: Sequence[int] = (128, 128),
         activation: str = "silu",
         dropout: float = 0.0,
@@ -160,7 +164,8 @@ class SplineCoupling(Bijection):
         self.any, self.all = bool(turns.any()), bool(turns.all())
         self.bound = bound
         _buffers(self, start=torch.stack([_start(bins, bound, turn, self.any) for turn in turns.tolist()]))
-        inputs = len(numbers) + 2 * len(angles) + given
+        _buffers(self, waves=2.0 ** torch.arange(frequencies) * (math.pi / bound))
+        inputs = (1 + 2 * frequencies) * len(numbers) + 2 * len(angles) + given
         self.conditioner = Conditioner(inputs, self.start.numel(), hidden=hidden, activation=activation, dropout=dropout)
 
     def forward_and_log_det(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -183,13 +188,16 @@ class SplineCoupling(Bijection):
 
     def _splines(self, kept: Tensor, given: Tensor | None) -> tuple[Tensor, float | Tensor, Tensor | None]:
         """Table and bound of the splines, and by how much circles are turned."""
-        seen = [kept]
+        number, angle = kept.split(self.seen, 1)
+        seen = [number]
+        if len(self.waves) and self.seen[0]:
+            waves = (number.unsqueeze(-1) * self.waves).flatten(1)
+            seen += [waves.sin(), waves.cos()]
         if self.seen[1]:
-            number, angle = kept.split(self.seen, 1)
-            seen = [number, angle.sin(), angle.cos()]
+            seen += [angle.sin(), angle.cos()]
         if given is not None:
             seen.append(given)
-        raw = self.conditioner(torch.cat(seen, 1) if len(seen) > 1 else kept).unflatten(1, self.start.shape) + self.start
+        raw = self.conditioner(torch.cat(seen, 1) if len(seen) > 1 else number).unflatten(1, self.start.shape) + self.start
         if not self.any:
             return spline_table(raw, self.bound), self.bound, None
         turn, raw = raw[..., 0], raw[..., 1:]

@@ -75,6 +75,7 @@ class Flow(Model):
         dropout: float | None = None,
         bound: float = 4.0,
         mixing: Mixing = "auto",
+        frequencies: int = 0,
         size: float = 1.0,
     ) -> None:
         super().__init__(spec)
@@ -97,7 +98,7 @@ class Flow(Model):
         self.categories = CategoryChain(self.layout.classes, given=given, **network) if self.layout.labels else None
         given += self.categories.outputs if self.categories is not None else 0
         mixed = mixing == "lu" or (mixing == "auto" and 3 <= self.numbers <= _MIXED_AT_MOST)
-        coupling = {"given": given, "bins": bins, "bound": bound, **network}
+        coupling = {"given": given, "bins": bins, "bound": bound, "frequencies": frequencies, **network}
         self.bijection = self._chain(kind, transforms, coupling, mixed) if self.numbers + self.angles else None
 
     def _chain(self, kind: Vector | Image, transforms: int, coupling: dict[str, Any], mixed: bool) -> Chain:

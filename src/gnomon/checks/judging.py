@@ -1,0 +1,115 @@
+"""One call: gather what there is, run every statistic that applies, and report.
+
+Which statistics there are stands in the registry; a new one is a file and a row there, and nothing changes here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gnomon import registry
+from gnomon.checks import pictures
+from gnomon.checks.case import Case
+from gnomon.checks.report import Report
+from gnomon.checks.sources import Reading, case_of_data
+from gnomon.checks.statistic import LeftOut, Statistic
+from gnomon.data import Support
+from gnomon.errors import OptionError
+
+
+def check(
+    learned_or_real: Any,
+    data_or_generated: Any,
+    *,
+    budget: str | float | None = None,
+    seed: int = 0,
+    weight: str | None = None,
+    drop: str | Sequence[str] = (),
+    columns: Mapping[str, str | Support] | None = None,
+    kind: str | None = None,
+) -> Report:
+    """Say, with errors, whether what was learned is any good, or whether two data sets have the same distribution.
+
+    Args:
+        learned_or_real: a `Learned` or the folder of a run; or the real data: anything `fit` reads.
+        data_or_generated: data that the model has not seen; or the generated data.
+        budget: about how long it may take ("1min", 30); sizes are chosen from it and recorded, and never depend on the clock.
+        seed: of every random choice; the same seed gives the same report.
+        weight: for two data sets: the column of weights, which either side may have.
+        drop: for two data sets: columns to leave out.
+        columns: for two data sets: supports by column name, such as ``{"phase": "periodic(0,2pi)"}``.
+        kind: for two data sets: what bare arrays of three axes are.
+
+    Returns:
+        The `Report`: findings, statistics, verdict; ``report.save(folder)`` writes it.
+
+    Raises:
+        DataError: the data cannot be read, or the sides differ in columns, types or shapes.
+        OptionError: the budget is no duration, or an option for two data sets is given with a model.
+        AbilityError: the model can do nothing that could be checked.
+
+    Example:
+        >>> import numpy as np
+        >>> real = np.random.default_rng(0).normal(size=(300, 2))
+        >>> report = check(real, real + [0.0, 0.5], budget="2s")
+        >>> report.findings[0].startswith("Column 'x1'")
+        True
+    """
+    learned = _learned(learned_or_real)
+    if learned is None:
+        reading = Reading(weight, drop, columns, kind)
+        case, notes = case_of_data(learned_or_real, data_or_generated, reading, budget=budget, seed=seed)
+        return judge(case, title="Generated data against real data", notes=notes)
+    if weight is not None or drop or columns is not None or kind is not None:
+        raise OptionError("weight, drop, columns and kind are for two data sets; a run knows its columns")
+    from gnomon.checks.learned_case import case_of
+
+    case, notes, warnings = case_of(learned, data_or_generated, budget=budget, seed=seed)
+    return judge(case, title=f"Check of a {learned.name}", notes=notes, warnings=warnings)
+
+
+def judge(case: Case, *, title: str = "Check", notes: Sequence[str] = (), warnings: Sequence[str] = ()) -> Report:
+    """Run every registered statistic on a case.
+
+    Args:
+        case: what is judged.
+        title: heading of the report.
+        notes: what was done to the data.
+        warnings: sentences that open the verdict.
+    """
+    rows: list[Statistic] = []
+    told = list(notes)
+    for name in registry.statistics:
+        try:
+            rows += registry.statistics[name](case)
+        except LeftOut as reason:
+            told.append(f"{name} is left out: {reason}")
+    told += [str(case.effort), f"seed {case.seed}"]
+    return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=warnings, pictures=pictures.collect(case, rows))
+
+
+def _sizes(case: Case) -> str:
+    if case.sides is not None:
+        return f"{len(case.sides.real):,} real and {len(case.sides.generated):,} generated rows"
+    if case.predictions:
+        return f"{len(case.predictions[0].truth):,} rows"
+    if case.likelihood is not None:
+        return f"{len(case.likelihood.real):,} rows"
+    return "the data" if case.reconstruction is None else f"{len(case.reconstruction.real):,} rows"
+
+
+def _learned(thing: Any) -> Any:
+    """The `Learned` that `thing` is or whose run folder it names, or None for data."""
+    if isinstance(thing, (str, os.PathLike)):
+        from pathlib import Path
+
+        if not (Path(thing) / "run.json").is_file():
+            return None
+        from gnomon.learned import load
+
+        return load(thing)
+    if isinstance(thing, (dict, tuple, list)) or not hasattr(thing, "abilities"):
+        return None
+    return thing

@@ -1,0 +1,201 @@
+"""The report of a check: findings, statistics and verdict; as JSON, Markdown, and one HTML page that needs nothing else.
+
+What is judged is decided before; here it is told. Figures are drawn by `figures` when the page is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gnomon import __version__
+from gnomon.checks import verdict as verdicts
+from gnomon.checks.pictures import Pictures
+from gnomon.checks.statistic import Statistic, number, plus_minus
+from gnomon.errors import RunError
+
+FORMAT = 1
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+FILES = ("report.html", "report.json", "report.md")
+
+
+class Report:
+    """What a check found.
+
+    Args:
+        statistics: every number, with error and null.
+        rows: what was compared, in words.
+        title: heading of the report.
+        notes: sample sizes, what was left out and why.
+        warnings: sentences that open the verdict.
+        pictures: what the figures show.
+
+    Attributes:
+        findings: plain sentences, worst first; empty when nothing is wrong.
+        verdict: the check in a few sentences.
+
+    Example:
+        >>> report = Report([Statistic("w1", "a", 0.1, 0.01, 0.09, 0.02, p=0.4)], rows="50 real and 50 generated rows")
+        >>> report.findings, report.verdict
+        ([], 'Nothing wrong was found on 50 real and 50 generated rows: 1 statistic agrees with what it should be.')
+    """
+
+    columns = ("statistic", "where", "value", "null", "p", "corrected p", "n", "note")
+
+    def __init__(
+        self,
+        statistics: Sequence[Statistic],
+        *,
+        rows: str = "the data",
+        title: str = "Check",
+        notes: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        pictures: Pictures | None = None,
+    ) -> None:
+        self.statistics = list(statistics)
+        self.title = title
+        self.notes = list(notes)
+        self.warnings = list(warnings)
+        self.pictures = pictures or Pictures()
+        self.findings = verdicts.findings(self.statistics)
+        self.verdict = verdicts.verdict(self.statistics, self.findings, rows, self.warnings)
+
+    def __repr__(self) -> str:
+        return f"<Report: {self.verdict}>"
+
+    def __getitem__(self, name: str) -> list[Statistic]:
+        """The rows of one statistic."""
+        return [row for row in self.statistics if row.name == name]
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The statistics as rows of texts, one cell for each of `Report.columns`."""
+        made: list[tuple[str, ...]] = []
+        for row, p in zip(self.statistics, verdicts.corrected(self.statistics), strict=True):
+            null = plus_minus(row.null, row.null_error)
+            made.append(
+                (row.name, row.where, plus_minus(row.value, row.error), null, number(row.p, 2), number(p, 2), f"{row.n:,}", row.note)
+            )
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"format": 1, "verdict", "findings", "statistics"}``; numbers that are not finite become None."""
+        rows = [row.to_json() for row in self.statistics]
+        return {"format": FORMAT, "verdict": self.verdict, "findings": list(self.findings), "statistics": rows}
+
+    def markdown(self) -> str:
+        """The report without its figures, as Markdown."""
+        lines = [f"# {_marked(self.title)}", "", _marked(self.verdict), "", "## Findings", ""]
+        lines += [f"{i}. {_marked(finding)}" for i, finding in enumerate(self.findings, 1)] or ["None."]
+        lines += ["", "## Statistics", "", "| " + " | ".join(self.columns) + " |", "|---|---|--:|--:|--:|--:|--:|---|"]
+        lines += ["| " + " | ".join(_marked(cell) for cell in row) + " |" for row in self.table()]
+        lines += ["", "## How this was done", ""] + [f"- {_marked(note)}" for note in self.notes]
+        return "\n".join(lines) + "\n"
+
+    def html(self) -> str:
+        """One page with all figures inside it: no script, no style sheet or font from elsewhere."""
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        pages = Environment(loader=PackageLoader("gnomon.checks"), autoescape=True, undefined=StrictUndefined, finalize=_visible)
+        wrong = self._wrong()
+        rows = [{"cells": cells, "wrong": bad} for cells, bad in zip(self.table(), wrong, strict=True)]
+        return pages.get_template("report.html").render(
+            title=self.title,
+            verdict=self.verdict,
+            findings=self.findings,
+            columns=self.columns,
+            rows=rows,
+            sections=self._sections(),
+            notes=self.notes,
+            version=__version__,
+            level=number(100 * verdicts.LEVEL),
+        )
+
+    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write `report.html`, `report.json` and `report.md` to a folder.
+
+        Args:
+            folder: made if it does not exist; other files in it are left alone.
+            overwrite: replace a report that is there.
+
+        Returns:
+            The path of `report.html`.
+
+        Raises:
+            RunError: the folder holds a report already and `overwrite` is false, or it cannot be written.
+        """
+        folder = Path(folder)
+        there = [name for name in FILES if (folder / name).exists()]
+        if there and not overwrite:
+            raise RunError(f"'{folder / there[0]}' exists; choose another folder or pass overwrite=True")
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in zip(FILES, (self.html(), text, self.markdown()), strict=True):
+                _write(folder / name, content)
+        except OSError as error:
+            raise RunError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
+        return folder / FILES[0]
+
+    def _wrong(self) -> list[bool]:
+        """Whether each row is a finding."""
+        said = set(self.findings)
+        return [verdicts.sentence(row) in said for row in self.statistics]
+
+    def _sections(self) -> list[dict[str, Any]]:
+        from gnomon.checks import figures
+
+        shown = self.pictures
+        tiles = [] if shown.tiles is None else figures.draw_tiles(shown.tiles)
+        heat = [] if shown.heat is None else [figures.draw_heat(shown.heat)]
+        left_out = f" {shown.left_out} columns that differ less are left out." if shown.left_out else ""
+        band = "Solid and shaded: real. Dashed: generated, with standard errors. Below, their ratio; the band is the real side's error."
+        made = (
+            ("images", "Examples", "The first examples of both sides on one scale.", tiles, True),
+            ("marginals", "Column by column", band + left_out, [figures.draw_histogram(h) for h in shown.histograms], False),
+            ("pairs", "Pairs of columns", "Difference of the correlations of every two columns; white where there is none.", heat, True),
+            ("calibration", "Calibration", "On the line: what is said with 80 % confidence is right in 80 % of cases.",
+             [figures.draw_reliability(r) for r in shown.reliability], False),
+        )  # fmt: skip
+        return [
+            {"anchor": anchor, "title": title, "words": words, "figures": [_embedded(f) for f in drawn], "wide": wide}
+            for anchor, title, words, drawn, wide in made
+        ]
+
+
+def _visible(value: Any) -> Any:
+    """Texts without characters that no page may hold, or that would turn the text around them."""
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
+
+
+def _embedded(figure: Any) -> dict[str, Any]:
+    uris = [f"data:{figure.mime};base64,{base64.b64encode(part).decode()}" for part in (figure.light, figure.dark)]
+    return {"title": figure.title, "alt": figure.alt, "light": uris[0], "dark": uris[1], "pixelated": figure.pixelated}
+
+
+def _marked(text: str) -> str:
+    """Text as Markdown shows it unchanged: on one line, with its special characters escaped."""
+    flat = " ".join(str(text).split())
+    for character in "\\`*[]<>|#":
+        flat = flat.replace(character, "\\" + character)
+    return flat
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

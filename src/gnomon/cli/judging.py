@@ -1,0 +1,119 @@
+"""`gnomon check|compare|doctor`: whether what was learned is any good, which run is best, and what a run's history tells.
+
+Statistics and reports are made in `checks`; comparisons and diagnoses in files of their own beside this one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gnomon.cli.arguments import Debug, Device, Json, Overwrite, Run, Seed, listed, new_target, said, supports
+from gnomon.cli.lines import as_json, number, table
+from gnomon.errors import OptionError
+
+
+def check(
+    first: Annotated[str, typer.Argument(metavar="RUN|REAL", help="A run folder, or real data.")],
+    second: Annotated[str, typer.Argument(metavar="DATA|GENERATED", help="Data the run has not seen, or generated data.")],
+    budget: Annotated[str | None, typer.Option(metavar="1min", help="How long it may take, roughly.")] = None,
+    require: Annotated[list[str] | None, typer.Option(metavar="'c2st_auc<0.6'", help="Exit 1 unless this holds (at every place).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="For the report; by default RUN/check or gnomon-check.")
+    ] = None,
+    weight: Annotated[str | None, typer.Option(metavar="W", help="Column with weights (two data sets).")] = None,
+    drop: Annotated[list[str] | None, typer.Option(metavar="C,D", help="Columns to leave out (two data sets).")] = None,
+    column: Annotated[list[str] | None, typer.Option(metavar="NAME:SUPPORT", help="Support of a column (two data sets).")] = None,
+    kind: Annotated[str | None, typer.Option(metavar="KIND", help="What bare arrays are: image, … (two data sets).")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> int:
+    """Judge a run on data it has not seen, or generated data against real data; every number beside its null.
+
+    A folder that holds run.json is a run; with two data sets, the first is the real one. The default folder is replaced, one named
+    with -o only with --overwrite.
+
+    \b
+    Examples:
+      gnomon check runs/events heldout.parquet
+      gnomon check real.parquet generated.parquet --budget 1min -o report/
+      gnomon check runs/events heldout.parquet --require "c2st_auc<0.6" --json
+    """
+    from gnomon import checks, learned, runs
+
+    for demand in require or ():
+        checks.parse_demand(demand)
+    is_run = runs.is_run(first)
+    folder = out if out is not None else Path(first) / "check" if is_run else Path("gnomon-check")
+    if out is not None:
+        new_target(out, overwrite)
+    left: Any = learned.load(first) if is_run else first
+    reading = said(weight=weight, drop=listed(drop), columns=supports(column), kind=kind)
+    report = checks.check(left, second, budget=budget, seed=seed, **reading)
+    page = report.save(folder, overwrite=overwrite or out is None)
+    failures = checks.requirements(report, require or ())
+    if json:
+        print(as_json(report.to_json()))
+    else:
+        print(_told(report))
+        print(f"report: {page}")
+    for failure in failures:
+        print(f"gnomon: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _told(report: Any) -> str:
+    lines = [table(report.columns[:5], [row[:5] for row in report.table()])] if report.statistics else []
+    return "\n".join([*lines, "", report.verdict, *(f"- {finding}" for finding in report.findings)])
+
+
+def compare(
+    arguments: Annotated[list[str], typer.Argument(metavar="RUN RUN… DATA", help="Two or more runs, then data none of them has seen.")],
+    device: Device = "cpu",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Rank runs on the same held-out data: best first, each with its paired difference to the best ± its standard error.
+
+    Densities are ranked by mean log_prob, classifiers by the mean log-probability of the true class, regressors by squared error,
+    other models by their anomaly score.
+
+    \b
+    Examples:
+      gnomon compare runs/flow runs/vae heldout.parquet
+    """
+    from gnomon.cli.comparing import compare_runs
+
+    if len(arguments) < 3:
+        raise OptionError("compare wants two or more runs and then the data: gnomon compare RUN RUN… DATA")
+    *names, data = arguments
+    metric, ranking = compare_runs(names, data, device)
+    if json:
+        print(as_json({"metric": metric, "ranking": ranking}))
+        return
+    rows = [[r["rank"], r["run"], r["model"], r["value"], r["error"], r["difference"], r["difference_error"], r["note"]] for r in ranking]
+    print(f"mean {metric}, {number(ranking[0]['n'])} rows")
+    print(table(["rank", "run", "model", "value", "±", "behind best by", "±", "note"], rows))
+
+
+def doctor(run: Run, json: Json = False, debug: Debug = False) -> None:
+    """Say what the history of a run tells about its training, and what to try.
+
+    \b
+    Examples:
+      gnomon doctor runs/events
+    """
+    from gnomon import runs
+    from gnomon.cli.diagnosis import diagnose
+
+    findings = diagnose(runs.read_history(run), runs.read_run(run))
+    if json:
+        print(as_json({"run": str(run), "findings": [{"severity": severity, "finding": text} for severity, text in findings]}))
+        return
+    for severity, text in findings:
+        print(f"{severity:8} {text}")
