@@ -74,7 +74,10 @@ ROWS = {
     "chain": Row(chain),
 }
 FORWARD = {name: Case(lambda row=row: Both(row.build()), lambda g, row=row: _arguments(row, g)) for name, row in ROWS.items()}
-INVERSE = {f"{name} inverse": Case(lambda row=row: Both(row.build(), True), case.arguments) for (name, row), case in zip(ROWS.items(), FORWARD.values(), strict=True)}
+INVERSE = {
+    f"{name} inverse": Case(lambda row=row: Both(row.build(), True), case.arguments)
+    for (name, row), case in zip(ROWS.items(), FORWARD.values(), strict=True)
+}
 CASES = FORWARD | INVERSE | {
     "Conditioner": Case(lambda: Conditioner(3, 2, hidden=(5,)), normal(4, 3)),
     "Conditioner of nothing": Case(lambda: Conditioner(0, 2), normals((4, 0)), smooth=False),

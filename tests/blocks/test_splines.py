@@ -12,9 +12,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gnomon.blocks.splines import raw_size, spline_forward, spline_inverse, spline_table
 
-VIEWS = {"alias", "as_strided", "detach", "expand", "permute", "select", "slice", "split", "squeeze", "t", "transpose", "unbind", "unsqueeze"}
+VIEWS = {
+    "alias",
+    "as_strided",
+    "detach",
+    "expand",
+    "permute",
+    "select",
+    "slice",
+    "split",
+    "squeeze",
+    "t",
+    "transpose",
+    "unbind",
+    "unsqueeze",
+}
 VIEWS |= {"view", "_unsafe_view", "unflatten", "split_with_sizes"}
-FORMS = {"line": (4.0, False), "circle": (math.pi, True), "both": (torch.tensor([4.0, math.pi, 2.5]).double(), torch.tensor([False, True, False]))}
+FORMS = {
+    "line": (4.0, False),
+    "circle": (math.pi, True),
+    "both": (torch.tensor([4.0, math.pi, 2.5]).double(), torch.tensor([False, True, False])),
+}
 
 
 @pytest.fixture(params=FORMS)

@@ -14,7 +14,7 @@ from gnomon.checks.sources import assemble
 from gnomon.data import Examples, Image, Spec
 from tests.checks.samples import COLUMNS, sides
 
-SMALL = Effort(draws=49, retrainings=2, joint_rows=60, null_rows=300)
+SMALL = Effort(draws=49, more_draws=50, retrainings=2, joint_rows=60, null_rows=300)
 
 
 def _images(seed: int) -> Sides:

@@ -18,7 +18,7 @@ from gnomon.data import Categorical, Column
 from gnomon.errors import RunError
 from tests.checks.samples import sides
 
-SMALL = Effort(draws=49, retrainings=2, joint_rows=60)
+SMALL = Effort(draws=49, more_draws=50, retrainings=2, joint_rows=60)
 HOSTILE = [
     "</title><script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',

@@ -14,7 +14,7 @@ from gnomon.checks.reconstruction import reconstruction
 from gnomon.checks.validity import missing, outside
 from gnomon.data import Bounded, Categorical, Column, Periodic, Positive
 
-QUICK = Effort(draws=99)
+QUICK = Effort(draws=99, more_draws=0)
 COVARIANCE = np.array([[2.0, 0.9], [0.9, 1.0]])
 
 

@@ -9,9 +9,9 @@ import pytest
 from gnomon.cli.arguments import assignments, listed, supports
 from gnomon.cli.diagnosis import diagnose
 from gnomon.cli.lines import as_json, number, table
-from gnomon.conditions import parse_conditions
 from gnomon.data import Categorical, Column, Integer, Vector
 from gnomon.errors import DataError, OptionError
+from gnomon.learned.conditions import parse_conditions
 
 DONE = {"weights": {"file": "model.safetensors"}}
 

@@ -287,7 +287,7 @@ def test_debug_shows_the_traceback(place: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_a_fault_of_our_own_is_one_line_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setattr("gnomon.runs.read_history", lambda run: 1 / 0)
+    monkeypatch.setattr("gnomon.learned.runs.read_history", lambda run: 1 / 0)
     assert "unexpected ZeroDivisionError" in refused(capsys, "doctor", place / "pca")
 
 

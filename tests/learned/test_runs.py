@@ -15,9 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import gnomon
-from gnomon import runs
 from gnomon.errors import RunError
-from gnomon.learned import load
+from gnomon.learned import load, runs
 from tests.learned.toys import Bounded, Chooser, Network, Normal, Scorer, learn
 
 RNG = np.random.default_rng(0)

@@ -24,7 +24,9 @@ def play(rank: int, world: int, port: int, folder: str) -> None:
     loop.train = InMemory(playground.stored, playground.scaling, batch_size=16, rank=rank, world=world)
     loop.team = team
     loop.run()
-    save_file({"data": loop.game.sides[0].data, "loss": torch.tensor([r["train/loss"] for r in loop.history])}, f"{folder}/{rank}.safetensors")
+    save_file(
+        {"data": loop.game.sides[0].data, "loss": torch.tensor([r["train/loss"] for r in loop.history])}, f"{folder}/{rank}.safetensors"
+    )
     torch.distributed.destroy_process_group()
 
 

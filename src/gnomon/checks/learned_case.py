@@ -15,10 +15,10 @@ from gnomon.checks.case import Case, Likelihood, Predictions, Reconstruction
 from gnomon.checks.effort import Effort
 from gnomon.checks.sides import Floats, Sides
 from gnomon.checks.sources import assemble, thinned
-from gnomon.conditions import Encoded
 from gnomon.data import Categorical, Examples, Image, Integer, Label, Periodic, Prepared, Spec, Vector, fingerprint, prepare
 from gnomon.errors import AbilityError, DataError
 from gnomon.learned import Learned
+from gnomon.learned.conditions import Encoded
 
 _FEWEST = 200  # rows whose log-probabilities are taken even where each costs many passes
 _FITTED = 50_000  # further rows to which the Gaussian is fitted

@@ -191,14 +191,14 @@ def _load(run: Path, device: str) -> Any:
 
 def _said_conditions(learned: Any, texts: list[str] | None) -> dict[str, Any] | None:
     """``--given a=1,b=2`` with each value as its column wants it."""
-    from gnomon.conditions import parse_conditions
+    from gnomon.learned.conditions import parse_conditions
 
     return parse_conditions(learned.spec.given, assignments(texts, "--given", several=True)) if texts else None
 
 
 def _conditions_from(learned: Any, source: str, n: int) -> Any:
     """`n` rows of conditions from a file, in turn."""
-    from gnomon.conditions import conditions_from
+    from gnomon.learned.conditions import conditions_from
 
     return conditions_from(learned.spec.given, source, n)
 

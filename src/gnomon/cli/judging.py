@@ -44,7 +44,8 @@ def check(
       gnomon check real.parquet generated.parquet --budget 1min -o report/
       gnomon check runs/events heldout.parquet --require "c2st_auc<0.6" --json
     """
-    from gnomon import checks, learned, runs
+    from gnomon import checks, learned
+    from gnomon.learned import runs
 
     for demand in require or ():
         checks.parse_demand(demand)
@@ -108,8 +109,8 @@ def doctor(run: Run, json: Json = False, debug: Debug = False) -> None:
     Examples:
       gnomon doctor runs/events
     """
-    from gnomon import runs
     from gnomon.cli.diagnosis import diagnose
+    from gnomon.learned import runs
 
     findings = diagnose(runs.read_history(run), runs.read_run(run))
     if json:

@@ -49,7 +49,8 @@ def show(
       gnomon show flow
       gnomon show runs/events
     """
-    from gnomon import registry, runs
+    from gnomon import registry
+    from gnomon.learned import runs
     from gnomon.options import unknown
 
     if runs.is_run(what):
@@ -107,9 +108,9 @@ def _default(value: Any) -> str:
 
 
 def _run_facts(run: str) -> dict[str, Any]:
-    from gnomon import runs
     from gnomon.data import Spec, describe
     from gnomon.errors import DataError, RunError
+    from gnomon.learned import runs
 
     info = runs.read_run(run)
     history = runs.read_history(run)

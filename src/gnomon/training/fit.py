@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnomon import runs
 from gnomon.data import Spec
 from gnomon.errors import OptionError, RunError
+from gnomon.learned import runs
 from gnomon.models import Model
 from gnomon.training.setup import Fit
 from gnomon.training.supply import Request
@@ -104,8 +104,7 @@ def fit(
         seeds=None if seeds is None else _whole(seeds, "seeds", least=1), device=device,
     )  # fmt: skip
     this = Fit(model, dict(options or {}), data, request, None if out is None else Path(out), progress)
-    this.claim_folder(overwrite)
-    return this.run()
+    return this.run(overwrite=overwrite)
 
 
 def resume(run: str | os.PathLike[str], data: Any = None, *, model: ModelLike | None = None, progress: bool = True) -> Any:

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from gnomon import options as option_parsing
-from gnomon import registry, runs
+from gnomon import registry
 from gnomon.data import Examples, Spec
 from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
-from gnomon.learned import Learned
+from gnomon.learned import Learned, runs
 from gnomon.models import Model
 from gnomon.training import randomness, schedules
 from gnomon.training.checkpoint import STATE, Checkpoint
@@ -42,14 +42,11 @@ class Fit:
         if self.team.world > 1 and request.seeds is not None:
             raise OptionError("seeds= trains on one process; start it without torchrun")
 
-    def claim_folder(self, overwrite: bool) -> None:
-        """Make the run folder; an existing run is refused, or emptied if it may be overwritten."""
-        if self.folder is not None:
-            _empty_folder(self.folder, overwrite)
-
-    def run(self, resumed: dict[str, Any] | None = None) -> Any:
+    def run(self, resumed: dict[str, Any] | None = None, *, overwrite: bool = False) -> Any:
         """Prepare, build, play, hand back; with the `run.json` of an interrupted run, go on with it."""
         start = time.perf_counter()
+        if self.folder is not None and resumed is None:
+            _refuse_folder(self.folder, overwrite)
         material = supply(self.wanted, self.data, self.request)
         for notice in material.notices:
             self._say(notice)
@@ -64,6 +61,7 @@ class Fit:
             if resumed is not None:
                 self._refuse_changed_data(info, resumed)
             elif self.folder is not None:
+                _clear_folder(self.folder)
                 runs.write_info(self.folder, info)
             history, facts = self._play(models, material, settings, resumed)
         info["timing"] = {"seconds": round(time.perf_counter() - start, 3)}
@@ -236,18 +234,25 @@ def _history_of(history: list[dict[str, Any]], index: int) -> list[dict[str, Any
     return [{key: value[index] if isinstance(value, list) else value for key, value in record.items()} for record in history]
 
 
-def _empty_folder(folder: Path, overwrite: bool) -> None:
+def _refuse_folder(folder: Path, overwrite: bool) -> None:
+    """Stop before any work if a run cannot go there."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"'{folder}' is a file; a run needs a folder")
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
             raise RunError(f"'{folder}' exists and is not empty; choose another folder, pass overwrite, or resume the run in it")
         if not runs.is_run(folder):
             raise RunError(f"'{folder}' is not a run folder, so it is not overwritten; choose another folder")
-        for name in (runs.RUN, runs.WEIGHTS, runs.HISTORY, STATE):
-            (folder / name).unlink(missing_ok=True)
+
+
+def _clear_folder(folder: Path) -> None:
+    """Make the folder, without the files of an earlier run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (runs.RUN, runs.WEIGHTS, runs.HISTORY, STATE):
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the folder '{folder}': {error.strerror or error}") from error
+        raise RunError(f"cannot write the folder '{folder}': {error.strerror or error}") from error
 
 
 def _device(name: str | None) -> torch.device:

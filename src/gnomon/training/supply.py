@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from gnomon import options as option_parsing
-from gnomon import registry, runs
+from gnomon import registry
 from gnomon.data import Examples, InMemory, Prepared, Scaling, Source, Spec, Streamed, fingerprint, open_rows, prepare, split
 from gnomon.data.seeds import mix
 from gnomon.errors import DataError, OptionError
+from gnomon.learned import runs
 from gnomon.models import Model
 from gnomon.training.settings import Settings
 from gnomon.training.team import Team
@@ -128,7 +129,10 @@ def supply(model: Any, data: Any, request: Request) -> Supply:
         return _streamed(model, Path(path), request)
     prepared = prepare(data, **_reading(model, request))
     rows = len(prepared.raw)
-    facts: dict[str, Any] = {"data": {"path": path, "rows": rows, "sha256": fingerprint(prepared.raw)}, "split": None}
+    facts: dict[str, Any] = {
+        "data": {"path": path, "rows": rows, "sha256": fingerprint(prepared.raw), "columns": prepared.source.get("columns")},
+        "split": None,
+    }
     fraction = _fraction(request.validation)
     raw, held_out = prepared.raw, None
     if fraction is None:
@@ -175,7 +179,10 @@ def _streamed(model: Any, path: Path, request: Request) -> Supply:
         held_out = prepare(file.read(0), spec=prepared.spec, missing=request.reading["missing"]).raw[first]
     count = total if train is None else len(train)
     sizes = {"how": "random", "by": None, "fraction": fraction, "seed": request.seed, "train": count, "validation": total - count}
-    facts = {"data": {"path": str(path), "rows": total, "sha256": runs.sha256(path)}, "split": sizes if fraction else None}
+    facts = {
+        "data": {"path": str(path), "rows": total, "sha256": runs.sha256(path), "columns": prepared.source.get("columns")},
+        "split": sizes if fraction else None,
+    }
     notices = [
         f"{path}: {total:,} rows are streamed; supports and scales come from a sample of {len(raw):,}",
         *prepared.notices,

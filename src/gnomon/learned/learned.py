@@ -15,13 +15,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from gnomon import runs
-from gnomon.chunks import Work, dropout_layers, each, evaluating, rows_of, usable_device
-from gnomon.conditions import encode_conditions
 from gnomon.data import Examples, Label, Ragged, Scaling, Spec, as_table, decode, join, prepare
 from gnomon.errors import AbilityError, DataError, OptionError, RunError
+from gnomon.learned import runs
+from gnomon.learned.chunks import Work, dropout_layers, each, evaluating, rows_of, usable_device
+from gnomon.learned.conditions import encode_conditions
+from gnomon.learned.units import BOUND_LATTICE, LATTICE, draws, log_density, predicted
 from gnomon.models import Model, abilities
-from gnomon.units import BOUND_LATTICE, LATTICE, draws, log_density, predicted
 
 CALIBRATION = 10_000
 """At most so many held-out scores are kept for p-values (fewer of large examples, at least 500)."""
