@@ -1,4 +1,4 @@
-"""Every bijection passes the contract of modules, inverts both ways, and its log-determinant is autograd's; couplings stay on the circle."""
+"""Bijections: both directions undo each other, the log-determinant is autograd's, couplings stay on the circle."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ class CategoryChain(nn.Module):
             codes: ``(n, columns)`` int64 codes 0 … classes - 1.
             given: ``(n, given)`` or None.
         """
-        features, total = self.one_hot(codes), 0
+        features = self.one_hot(codes)
+        total = features.new_zeros(len(features))
         for i, conditioner in enumerate(self.logits):
             seen = features[:, : sum(self.classes[:i])]
             logits = conditioner(seen if given is None else torch.cat([given, seen], 1))

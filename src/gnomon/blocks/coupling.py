@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class Chain(Bijection):
     def forward_and_log_det(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Every step from first to last."""
         total = x.new_zeros(len(x))
-        for step in self.steps:
+        for step in cast("Iterable[Bijection]", self.steps):
             x, log_det = step.forward_and_log_det(x, given)
             total = total + log_det
         return x, total
@@ -63,7 +64,7 @@ class Chain(Bijection):
     def inverse_and_log_det(self, z: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Every step undone, from last to first."""
         total = z.new_zeros(len(z))
-        for step in reversed(self.steps):
+        for step in cast("Iterable[Bijection]", reversed(self.steps)):
             z, log_det = step.inverse_and_log_det(z, given)
             total = total + log_det
         return z, total

@@ -100,7 +100,7 @@ def plus_minus(value: float, error: float) -> str:
     """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else str(value)
-    if not math.isfinite(error) or error <= 0:
+    if not math.isfinite(error) or error <= 1e-9 * abs(value):
         return number(value)
     if abs(error) < 1e-4 or max(abs(value), error) >= 1e6:
         return f"{value:.3g} ± {error:.2g}"

@@ -63,6 +63,10 @@ class Flow(Model):
     defaults: ClassVar[dict[str, Any]] = {}
 
     origin: Tensor
+    at_reals: Tensor
+    at_angles: Tensor
+    at_labels: Tensor
+    at_order: Tensor
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class Flow(Model):
         self.condition = Condition(spec.given)
         if dropout is None:
             dropout = 0.2 if width >= 16 else 0.0
-        network = {"hidden": tuple(max(1, round(h * size)) for h in hidden), "activation": activation, "dropout": dropout}
+        network: dict[str, Any] = {"hidden": tuple(max(1, round(h * size)) for h in hidden), "activation": activation, "dropout": dropout}
         given = self.condition.outputs
         self.categories = CategoryChain(self.layout.classes, given=given, **network) if self.layout.labels else None
         given += self.categories.outputs if self.categories is not None else 0
@@ -138,10 +142,10 @@ class Flow(Model):
     def log_prob(self, batch: Examples) -> Tensor:
         """log p(x | given) of each example, ``(n,)`` nats in network space (a probability for categories)."""
         numbers, codes, given = self._read(batch)
-        total: Tensor | float = 0.0
-        if self.categories is not None:
+        total = numbers.new_zeros(len(numbers))
+        if self.categories is not None and codes is not None:
             total = self.categories.log_prob(codes, given)
-            given = _beside(given, self.categories.one_hot(codes))
+            given = self._seen(codes, given)
         if self.bijection is not None:
             noise, log_det = self.bijection.forward_and_log_det(numbers, given)
             total = total + self._base_log_prob(noise) + log_det
@@ -155,8 +159,7 @@ class Flow(Model):
         """The noise of each example, ``(n, columns)``: normal in place of numbers, uniform angles in place of angles; codes stay."""
         numbers, codes, given = self._read(batch)
         if self.bijection is not None:
-            given = given if self.categories is None else _beside(given, self.categories.one_hot(codes))
-            numbers = self.bijection.forward_and_log_det(numbers, given)[0]
+            numbers = self.bijection.forward_and_log_det(numbers, self._seen(codes, given))[0]
         return self._laid(numbers, codes)
 
     def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
@@ -198,6 +201,13 @@ class Flow(Model):
         codes = x.index_select(1, self.at_labels).round().long() if self.categories is not None else None
         return numbers, codes
 
+    def _seen(self, codes: Tensor | None, given: Tensor | None) -> Tensor | None:
+        """What the couplings see: the condition and the categories."""
+        if self.categories is None or codes is None:
+            return given
+        features = self.categories.one_hot(codes)
+        return features if given is None else torch.cat([given, features], 1)
+
     def _laid(self, numbers: Tensor, codes: Tensor | None) -> Tensor:
         """Columns in their own order."""
         if self.plain:
@@ -207,18 +217,13 @@ class Flow(Model):
 
     def _from_noise(self, noise: Tensor, codes: Tensor | None, given: Tensor | None) -> Tensor:
         if self.bijection is not None:
-            given = given if self.categories is None else _beside(given, self.categories.one_hot(codes))
-            noise = self.bijection.inverse_and_log_det(noise, given)[0]
+            noise = self.bijection.inverse_and_log_det(noise, self._seen(codes, given))[0]
         return self._laid(noise, codes).unflatten(1, self.shape)
 
     def _base_log_prob(self, noise: Tensor) -> Tensor:
         line = noise if not self.angles else noise[:, : self.numbers]
         constant = 0.5 * self.numbers * math.log(2 * math.pi) + self.angles * math.log(2 * math.pi)
         return -0.5 * line.square().sum(1) - constant
-
-
-def _beside(given: Tensor | None, features: Tensor) -> Tensor:
-    return features if given is None else torch.cat([given, features], 1)
 
 
 def _check(width: int, transforms: int, bins: int, bound: float, size: float) -> None:
