@@ -177,7 +177,8 @@ def test_readme_table_of_abilities_is_what_the_models_can_do() -> None:
     assert names == list(ABILITIES)
     listed = [row for row in rows[start + 2 :] if row[0].strip("`") in models]
     said = {row[0].strip("`"): {name for name, cell in zip(names, row[1:], strict=True) if cell} for row in listed}
-    assert said == {name: set(abilities(models[name])) for name in models}
+    own = [name for name in models if models[name].__module__.startswith("gnomon.")]  # other tests register toys of theirs
+    assert said == {name: set(abilities(models[name])) for name in own}
 
 
 @pytest.mark.slow

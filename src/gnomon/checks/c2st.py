@@ -6,7 +6,7 @@ One classifier sees what one classifier can see; others belong beside it. Differ
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from gnomon.data import Categorical, Periodic
 FEWEST = 20
 """Rows a side below which no classifier is trained."""
 
+_CELLS = 64
 _PIXELS = 256  # images with more pixels are shown to the classifier as principal components
 _COMPONENTS = 64
 
@@ -30,6 +31,7 @@ class Table:
 
     Args:
         values: ``(rows, F)`` float32.
+        cells: ``(rows, F)`` float32: the same in at most 64 cells of about equal occupation on both sides together, codes as they are.
         names: ``(F,)`` the column each feature is made from.
         categorical: ``(F,)`` whether it holds codes.
         real: number of real rows.
@@ -38,6 +40,7 @@ class Table:
     """
 
     values: NDArray[np.float32]
+    cells: NDArray[np.float32]
     names: tuple[str, ...]
     categorical: tuple[bool, ...]
     real: int
@@ -47,9 +50,19 @@ class Table:
     def __len__(self) -> int:
         return len(self.values)
 
+    def mixed(self, rows: NDArray[np.intp], features: NDArray[np.bool_], generator: np.random.Generator) -> Table:
+        """Some rows, with the values of some features shuffled among them."""
+        values, cells = self.values[rows], self.cells[rows]
+        order = generator.permutation(len(rows))
+        values[:, features], cells[:, features] = values[order][:, features], cells[order][:, features]
+        return replace(self, values=values, cells=cells, weight=None if self.weight is None else self.weight[rows])
+
 
 class Classifier:
-    """Boosted trees on a `Table`: the default eyes of the test. Anything with this `fit` and `decision` will do in its place."""
+    """Boosted trees on a `Table`: the default eyes of the test. Anything with this `fit` and `decision` will do in its place.
+
+    They see cells, which are made once for all trainings: a tree would make them anew each time, slowly where there are weights.
+    """
 
     def fit(self, table: Table, rows: NDArray[np.intp], labels: NDArray[np.bool_], seed: int) -> Classifier:
         """Learn to tell rows with a true label (generated) from the others."""
@@ -59,19 +72,19 @@ class Classifier:
             max_iter=int(np.clip(len(rows) // 20, 15, 60)),
             max_leaf_nodes=15,
             min_samples_leaf=int(np.clip(len(rows) // 50, 2, 20)),
-            max_bins=64,
+            max_bins=_CELLS,
             l2_regularization=1.0,
             early_stopping=False,
             categorical_features=list(table.categorical) if any(table.categorical) else None,
             random_state=seed,
         )
         weight = None if table.weight is None else np.maximum(table.weight[rows], 0.0)
-        self._trees.fit(table.values[rows], labels[rows], sample_weight=weight)
+        self._trees.fit(table.cells[rows], labels[rows], sample_weight=weight)
         return self
 
-    def decision(self, values: NDArray[np.float32]) -> Floats:
+    def decision(self, table: Table, rows: NDArray[np.intp]) -> Floats:
         """``(n,)``: larger means more like a generated row."""
-        return self._trees.decision_function(values)
+        return self._trees.decision_function(table.cells[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +107,8 @@ def c2st_auc(case: Case) -> list[Statistic]:
 
     The null comes from training the classifiers anew on relabelled rows. (Test rows of one fold train the other, so folds vary together
     and the textbook null of an AUC is too narrow: relabelling sees that.) The p-value takes the relabelled AUCs as draws of a normal law
-    of unknown mean and spread (Student's t), so that it can be small after few trainings.
+    of unknown mean and spread (Student's t), so that it can be small after few trainings. It is two-sided: an AUC below its null means
+    that generated rows are copies of real ones, which a classifier trained on the originals takes for real.
 
     Reference: Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545; DeLong et al. 1988, Biometrics 44, 837.
 
@@ -114,6 +128,8 @@ def c2st_auc(case: Case) -> list[Statistic]:
     telling = f", mostly by {_listed(made.telling)}" if made.telling else ""
     statistic = made.statistic.with_(n=part.rows, note=note)
     claim = f"all columns: a classifier tells generated rows from real ones{telling} ({statistic})"
+    if statistic.value < statistic.null:
+        claim = f"all columns: generated rows are too much like real ones, as copies of them would be ({statistic})"
     return [statistic.with_(claim=claim)]
 
 
@@ -144,10 +160,10 @@ def judged_by(make: Callable[[], Any], table: Table, retrainings: int, generator
     draws = np.array([cross_fit(make, table, _relabel(table, generator), folds, generator).auc for _ in range(retrainings)])
     null, spread = float(draws.mean()), float(draws.std(ddof=1))
     t = (found.auc - null) / max(spread * np.sqrt(1 + 1 / retrainings), 1e-12)
-    p = float(stdtr(retrainings - 1, -t))
+    p = float(2 * stdtr(retrainings - 1, -abs(t)))
     error = found.error * float(np.sqrt(max(1.0, spread**2 / _textbook_variance(table))))  # folds vary together
     error = max(error, 1 / (min(table.real, len(table) - table.real) + 2))
-    telling = _telling(found, table, labels, generator) if p < 0.01 else ()
+    telling = _telling(found, table, labels, generator) if p < 0.01 and t > 0 else ()
     statistic = Statistic(name, "all columns", found.auc, error, null, spread, p)
     return Judged(statistic, folds, telling)
 
@@ -166,7 +182,7 @@ def cross_fit(make: Callable[[], Any], table: Table, labels: NDArray[np.bool_], 
         classifier = make().fit(table, np.flatnonzero(fold != k), labels, int(generator.integers(2**31)))
         test = np.flatnonzero(fold == k)
         weight = None if table.weight is None else table.weight[test]
-        area, error = auc(classifier.decision(table.values[test]), labels[test], weight)
+        area, error = auc(classifier.decision(table, test), labels[test], weight)
         results.append((test, classifier))
         areas.append(area)
         errors.append(error)
@@ -225,7 +241,15 @@ def tabulate(sides: Sides) -> Table:
     pooled = [np.ones(len(s)) if s.weight is None else s.weight for s in (sides.real, sides.generated)]
     weight = np.concatenate(pooled) if sides.weighted else None
     values32 = np.stack(parts, axis=1).astype(np.float32)
-    return Table(values32, tuple(names), tuple(categorical), len(sides.real), weight, sides.paired)
+    cells = np.stack([v if code else _celled(v) for v, code in zip(parts, categorical, strict=True)], axis=1).astype(np.float32)
+    return Table(values32, cells, tuple(names), tuple(categorical), len(sides.real), weight, sides.paired)
+
+
+def _celled(values: Floats) -> Floats:
+    """The number of the cell in which each value lies."""
+    distinct = np.unique(values)
+    edges = distinct[1:] if len(distinct) <= _CELLS else np.unique(np.quantile(values, np.linspace(0, 1, _CELLS + 1)[1:-1]))
+    return np.searchsorted(edges, values, side="right").astype(np.float64)
 
 
 def _seen(pixels: NDArray[Any]) -> NDArray[np.float32]:
@@ -269,12 +293,11 @@ def _telling(found: Verdict, table: Table, labels: NDArray[np.bool_], generator:
     for test, classifier in found.folds:
         test = test if len(test) <= 4000 else np.sort(generator.permutation(test)[:4000])
         weight = None if table.weight is None else table.weight[test]
-        before = auc(classifier.decision(table.values[test]), labels[test], weight)[0]
+        before = auc(classifier.decision(table, test), labels[test], weight)[0]
         for k, name in enumerate(names):
-            mixed = table.values[test].copy()
             mine = np.array([other == name for other in table.names])
-            mixed[:, mine] = mixed[generator.permutation(len(test))][:, mine]
-            loss[k] += (before - auc(classifier.decision(mixed), labels[test], weight)[0]) / len(found.folds)
+            mixed = table.mixed(test, mine, generator)
+            loss[k] += (before - auc(classifier.decision(mixed, np.arange(len(test))), labels[test], weight)[0]) / len(found.folds)
     order = [k for k in np.argsort(-loss)[:3] if loss[k] > max(0.01, 0.2 * loss.max())]
     return tuple(names[k] for k in order)
 
@@ -291,6 +314,8 @@ def describe_auc(value: float) -> str:
         >>> describe_auc(0.52)
         'hard to tell apart by a classifier (AUC 0.52)'
     """
+    if value < 0.45:
+        return f"more alike than fresh rows would be (AUC {number(value)})"
     words = ((0.55, "hard to tell apart"), (0.65, "told apart now and then"), (0.8, "often told apart"), (0.95, "mostly told apart"))
     text = next((text for limit, text in words if value < limit), "told apart almost always")
     return f"{text} by a classifier (AUC {number(value)})"

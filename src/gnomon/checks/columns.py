@@ -273,15 +273,16 @@ def _rows(case: Case, name: str, claim: Callable[[Sides, int], str]) -> list[Sta
             null_error=null_error,
             p=permutation_p(marginal.rough, marginal.draws),
             n=sides.rows,
-            note=_note(sides, case.effort.null_rows, len(marginal.draws)),
+            note=_note(sides, marginal, case.effort.null_rows),
             corrected=p,
         )
         rows.append(made.with_(claim=f"{claim(sides, marginal.column)} ({made})"))
     return rows
 
 
-def _note(sides: Sides, null_rows: int, draws: int) -> str:
-    text = f"null from {Pool.of(sides.take(null_rows)).method} {draws} times"
+def _note(sides: Sides, marginal: Marginal, null_rows: int) -> str:
+    text = "in seconds; " if sides.columns[marginal.column].origin is not None else ""
+    text += f"null from {Pool.of(sides.take(null_rows)).method} {len(marginal.draws)} times"
     if sides.take(null_rows) is not sides:
         text += f" on {sides.take(null_rows).rows:,} rows a side, scaled to all rows"
     return text

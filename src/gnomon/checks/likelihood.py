@@ -77,7 +77,7 @@ def _against_own_rows(case: Case, known: Likelihood, drawn: Floats, made: Statis
     side = "less" if made.value < null else "more"
     note = f"{made.note}; the null is the mean over {len(drawn):,} rows drawn from the model itself"
     claim = (
-        f"all columns: the held-out rows are {side} probable under the model than rows it draws itself "
+        f"all columns: the real rows are {side} probable under the model than rows it draws itself "
         f"(log_likelihood {plus_minus(made.value, made.error)} against {plus_minus(null, null_error)} nats)"
     )
     return made.with_(null=null, null_error=null_error, p=p, note=note, claim=claim, alarm="low")

@@ -84,7 +84,7 @@ def _summary(statistics: Sequence[Statistic]) -> list[str]:
             got = f"{row.name} {plus_minus(row.value, row.error)}"
             made.append(f"Target '{row.where}': {got}, the best constant answer has {number(row.null)}.")
         if row.name == "log_likelihood":
-            made.append(f"Held-out log-likelihood: {plus_minus(row.value, row.error)} nats per row.")
+            made.append(f"Log-likelihood of these rows: {plus_minus(row.value, row.error)} nats per row.")
     return made
 
 

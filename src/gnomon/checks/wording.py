@@ -20,9 +20,9 @@ def change_of_values(sides: Sides, column: int) -> str:
     (mean, spread, e_mean, e_spread), (mean2, spread2, e_mean2, e_spread2) = (
         _moments(side, column) for side in (sides.real, sides.generated)
     )
-    if not spread > 0:
+    if not spread > 1e-12 * abs(mean):
         return f"{name}: the real values are all {number(mean)}, the generated ones are not"
-    if not spread2 > 0:
+    if not spread2 > 1e-12 * abs(mean2):
         return f"{name}: the generated values are all {number(mean2)}, the real ones are not"
     shift, ratio = (mean2 - mean) / spread, spread2 / spread
     pulls = (abs(mean2 - mean) / np.hypot(e_mean, e_mean2), abs(np.log(ratio)) / np.hypot(e_spread, e_spread2))
@@ -30,6 +30,8 @@ def change_of_values(sides: Sides, column: int) -> str:
         return f"{name}: the generated values have another shape of distribution, though much the same mean and spread"
     if pulls[0] >= pulls[1]:
         return f"{name}: the generated values are {'higher' if shift > 0 else 'lower'} by {number(abs(shift), 2)} of its spread on average"
+    if ratio > 2:
+        return f"{name}: the generated values are spread {number(ratio, 2)} times as wide"
     return f"{name}: the generated values are spread {number(abs(ratio - 1) * 100, 2)} % {'wider' if ratio > 1 else 'less wide'}"
 
 

@@ -89,6 +89,8 @@ def _validation(history: Sequence[Mapping[str, Any]], monitor: str) -> list[Find
         return [("warning", text + "; the best weights were kept; more data, a smaller model, dropout or weight_decay would help")]
     if _still_falling(held):
         return [("warning", f"not finished: the held-out loss was still falling at the end ({where}); train for more epochs")]
+    if best >= 0.9 * len(held) - 1:
+        return [("good", f"best {where}: at the very end, so more epochs may still help a little")]
     return [("good", f"best {where}; it levelled off")]
 
 

@@ -79,10 +79,6 @@ def fit(
     from gnomon import training
 
     show = not quiet and not json
-    if resume is not None:
-        if model is not None or recipe is not None:
-            raise OptionError("--resume goes on with what the run says; leave out the model, the data and --recipe")
-        return _report(training.resume(resume, progress=show), resume, show, json)
     options: dict[str, Any] = assignments(set_, "--set")
     options |= said(encoder=encoder, decoder=decoder, mapper=mapper, net=assignments(net, "--net"))
     arguments = said(
@@ -91,6 +87,9 @@ def fit(
         optimizer=optimizer, schedule=schedule, patience=patience, seed=seed, seeds=seeds, device=device, precision=precision,
         compile=compile, options=options, **assignments(setting, "--fit"),
     )  # fmt: skip
+    if resume is not None:
+        _refuse_beside_resume(said(model=model, data=data, recipe=recipe, out=out) | {k: v for k, v in arguments.items() if v})
+        return _report(training.resume(resume, progress=show), resume, show, json)
     if recipe is not None:
         model, data, arguments, out = _merged(recipe, model, data, arguments, out)
     if model is None or data is None:
@@ -98,6 +97,13 @@ def fit(
     if out is None:
         raise OptionError("fit wants a folder for the run: add -o RUN")
     return _report(training.fit(model, data, out=out, overwrite=overwrite, progress=show, **arguments), out, show, json)
+
+
+def _refuse_beside_resume(arguments: dict[str, Any]) -> None:
+    """A run goes on as it was begun; anything that would change it is named."""
+    if arguments:
+        names = ", ".join(f"--{name.replace('_', '-')}" if name not in ("model", "data") else name.upper() for name in arguments)
+        raise OptionError(f"--resume goes on with what the run says; leave out {names}")
 
 
 def _validation(text: str | None) -> float | str | None:
@@ -183,9 +189,13 @@ def _summary(several: list[Any], out: Path) -> str:
     lines = [
         f"{first.name} learned from {number(rows)} rows in {number(float(seconds))} s" if rows and seconds else f"{first.name} learned"
     ]
+    if first.info.get("decisions", {}).get("interrupted"):
+        lines = [f"interrupted after epoch {len(first.history)}; the run is saved; go on with: gnomon fit --resume {out}"]
     for metric in sorted({key for one in several for key in _best(one)}):
         values = [_best(one)[metric] for one in several if metric in _best(one)]
         lines.append(f"  {metric}: {', '.join(number(value) for value in values)}")
+    if len(several) > 1:
+        lines.append(f"  each is a run of its own in {out}/seed-…; {out} itself is the one with the least held-out loss")
     lines.append(f"  it can: {', '.join(first.abilities)}")
     lines.append(f"run: {out}")
     return "\n".join(lines)

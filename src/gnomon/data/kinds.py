@@ -252,6 +252,9 @@ def _column_to_json(column: Column) -> dict[str, Any]:
 
 
 def _column_from_json(data: dict[str, Any]) -> Column:
+    for key in ("name", "units", "type"):
+        if not isinstance(data[key], str):
+            raise TypeError(f"{key} of a column is {data[key]!r}, not a text")
     support = dict(data["support"])
     made = _SUPPORTS[support.pop("name")](**{k: tuple(v) if isinstance(v, list) else v for k, v in support.items()})
     return Column(data["name"], made, data["units"], data["type"], data["origin"])

@@ -342,7 +342,8 @@ class Learned:
     @property
     def _may_be_absent(self) -> bool:
         """Whether examples without the condition were shown in training."""
-        return bool((self.info.get("decisions") or {}).get("settings", {}).get("drop_given", 0))
+        settings = (self.info.get("decisions") or {}).get("settings")
+        return isinstance(settings, dict) and bool(settings.get("drop_given", 0))
 
     def _scaled(self, given: Tensor | None) -> Tensor | None:
         """Conditions in network space on the model's device."""

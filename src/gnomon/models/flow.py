@@ -60,7 +60,7 @@ class Flow(Model):
     """
 
     dequantises: ClassVar[bool] = True
-    defaults: ClassVar[dict[str, Any]] = {}
+    defaults: ClassVar[dict[str, Any]] = {"lr": 2e-3, "steps": 6000}
 
     origin: Tensor
     at_reals: Tensor

@@ -15,7 +15,7 @@ import torch
 
 from gnomon import options as option_parsing
 from gnomon import registry
-from gnomon.data import Examples, Spec
+from gnomon.data import Examples, Spec, describe
 from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned, runs
@@ -48,8 +48,6 @@ class Fit:
         if self.folder is not None and resumed is None:
             _refuse_folder(self.folder, overwrite)
         material = supply(self.wanted, self.data, self.request)
-        for notice in material.notices:
-            self._say(notice)
         with randomness.borrowed(mix("fit", self.request.seed), self.device):
             models = self._build(material.spec)
             edges = material.scaling.edges()
@@ -60,11 +58,15 @@ class Fit:
             info = self._info(models[0], material, settings)
             if resumed is not None:
                 self._refuse_changed_data(info, resumed)
-            elif self.folder is not None:
+            else:
+                for text in (describe(material.spec), *material.notices):
+                    self._say(text)
+            if resumed is None and self.folder is not None:
                 _clear_folder(self.folder)
                 runs.write_info(self.folder, info)
             history, facts = self._play(models, material, settings, resumed)
-        info["timing"] = {"seconds": round(time.perf_counter() - start, 3)}
+        before = 0.0 if resumed is None else float((resumed.get("timing") or {}).get("seconds", 0.0))
+        info["timing"] = {"seconds": round(before + time.perf_counter() - start, 3)}
         info["decisions"] |= facts
         return self._hand_back(models, material, info, history)
 
@@ -208,7 +210,7 @@ class Fit:
             learned[first].save(self.folder, overwrite=True)
             if len(learned) > 1:
                 for index, one in enumerate(learned):
-                    one.save(self.folder / f"seed-{index}", overwrite=True)
+                    one.save(self.folder / f"seed-{self.request.seed + index}", overwrite=True)
         return learned if self.request.seeds is not None else learned[0]
 
     def _say(self, text: str) -> None:

@@ -16,7 +16,22 @@ from torch import Tensor
 
 from gnomon import options as option_parsing
 from gnomon import registry
-from gnomon.data import Examples, InMemory, Prepared, Scaling, Source, Spec, Streamed, fingerprint, open_rows, prepare, split
+from gnomon.data import (
+    Examples,
+    InMemory,
+    Integer,
+    Prepared,
+    Real,
+    Scaling,
+    Source,
+    Spec,
+    Streamed,
+    Vector,
+    fingerprint,
+    open_rows,
+    prepare,
+    split,
+)  # fmt: skip
 from gnomon.data.seeds import mix
 from gnomon.errors import DataError, OptionError
 from gnomon.learned import runs
@@ -149,7 +164,7 @@ def supply(model: Any, data: Any, request: Request) -> Supply:
         facts["split"] |= {"seed": request.seed, "train": len(raw), "validation": 0 if held_out is None else len(held_out)}
     raw, held_out = _weighted(raw), None if held_out is None else _weighted(held_out)
     scaling = Scaling.fit(prepared.spec, raw)
-    return Supply(prepared.spec, scaling, raw, held_out, len(raw), facts, [*prepared.notices, *scaling.notices])
+    return Supply(prepared.spec, scaling, raw, held_out, len(raw), facts, [*prepared.notices, *scaling.notices, *_never_negative(prepared)])
 
 
 def path_of(data: Any) -> str | None:
@@ -186,6 +201,7 @@ def _streamed(model: Any, path: Path, request: Request) -> Supply:
     notices = [
         f"{path}: {total:,} rows are streamed; supports and scales come from a sample of {len(raw):,}",
         *prepared.notices,
+        *_never_negative(prepared),
         *scaling.notices,
     ]
     return Supply(prepared.spec, scaling, raw, held_out if held_out is not None and len(held_out) else None, count, facts, notices, sides)
@@ -224,6 +240,23 @@ def _how(prepared: Prepared, request: Request) -> tuple[Literal["random", "strat
     if isinstance(y, Tensor) and y.dtype == torch.int64 and y.ndim == 1:
         return "stratified", y.numpy()
     return "random", None
+
+
+def _never_negative(prepared: Prepared) -> list[str]:
+    """One line for columns that hold no negative value but may be given one by a model, since nobody said otherwise."""
+    kind, x = prepared.spec.x, prepared.raw.x
+    if not isinstance(kind, Vector) or kind.bare or not isinstance(x, Tensor):
+        return []
+    least = x.amin(0).tolist()
+    free = [
+        (c.name, "integer(0, …)" if isinstance(c.support, Integer) else "positive" if low > 0 else "nonnegative")
+        for c, low in zip(kind.columns, least, strict=True)
+        if low >= 0 and c.origin is None and (isinstance(c.support, Real) or c.support == Integer())
+    ]
+    if not free:
+        return []
+    named = ", ".join(f"{name} ({support})" for name, support in free[:6]) + (" …" if len(free) > 6 else "")
+    return [f"never negative in the data, yet a model may draw negative values unless a support is declared: {named}"]
 
 
 def _weighted(raw: Examples) -> Examples:
