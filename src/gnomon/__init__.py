@@ -26,7 +26,7 @@ _NAMES = {
     "available": "gnomon.registry",
     "GnomonError": "gnomon.errors",
 }
-_ROOMS = ("blocks", "checks", "cli", "data", "errors", "learned", "models", "networks", "options", "registry", "runs", "training")
+_ROOMS = ("blocks", "checks", "cli", "data", "errors", "learned", "models", "networks", "options", "registry", "training")
 
 __all__ = ["GnomonError", "Learned", "Report", "__version__", "available", "check", "fit", "load", "register", "resume"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,33 @@ def parse(owner: Callable[..., Any], values: Mapping[str, Any], *, name: str) ->
         except (ValueError, TypeError) as error:
             raise OptionError(f"option '{key}' of {name} wants {describe(annotation)}; got {value!r}") from error
     return parsed
+
+
+def whole(value: Any, name: str, *, least: int = 0) -> int:
+    """`value` as a whole number of at least `least` (numpy's own included). Raises OptionError naming it `name`."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise OptionError(f"{name} wants a whole number of {least} or more; got {value!r}") from error
+    if isinstance(value, bool) or number < least:
+        raise OptionError(f"{name} wants a whole number of {least} or more; got {value!r}")
+    return number
+
+
+def names(value: Any, name: str) -> list[str]:
+    """Names given as a sequence or as one text with commas. Raises OptionError naming the argument `name`.
+
+    Example:
+        >>> names("energy, angle", "given"), names(["a,b"], "drop"), names(None, "given")
+        (['energy', 'angle'], ['a,b'], [])
+    """
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, Sequence) and all(isinstance(part, str) for part in value):
+        return list(value)
+    raise OptionError(f"{name} wants names of columns; got {value!r}")
 
 
 def unknown(thing: str, key: str, known: Any, *, owner: str = "") -> str:

@@ -96,14 +96,14 @@ def test_missing_rows_are_counted_reported_and_found() -> None:
 
 def test_weights_are_used_on_either_side() -> None:
     rng = np.random.default_rng(0)
-    wide = rng.normal(size=2000) * 1.5
+    wide = rng.normal(size=1000) * 1.5
     weight = np.exp(-0.5 * wide**2 * (1 - 1 / 2.25))
-    plain = {"x": rng.normal(size=1500), "y": rng.normal(size=1500)}
-    weighted = {"x": wide, "y": rng.normal(size=2000), "w": weight}
+    plain = {"x": rng.normal(size=700), "y": rng.normal(size=700)}
+    weighted = {"x": wide, "y": rng.normal(size=1000), "w": weight}
     assert check({k: weighted[k] for k in "xy"}, plain, budget="1s").findings
     report = check(weighted, plain, budget="1s", weight="w")
     assert not report.findings and {row.where for row in report["w1"]} == {"x", "y"}
-    assert not check(weighted, {**plain, "w": np.ones(1500)}, budget="1s", weight="w").findings
+    assert not check(weighted, {**plain, "w": np.ones(700)}, budget="1s", weight="w").findings
 
 
 def test_columns_may_be_dropped() -> None:

@@ -137,5 +137,5 @@ def test_the_report_repeats_and_leaves_torch_alone(gaussian) -> None:  # noqa: A
     torch.manual_seed(7)
     before = torch.get_rng_state()
     one, two = (check(gaussian, _gaussian_rows(6, 150), budget="1s", seed=5) for _ in range(2))
-    assert one.to_json() == two.to_json() and one.html() == two.html()
+    assert one.to_json() == two.to_json()
     assert torch.equal(before, torch.get_rng_state())

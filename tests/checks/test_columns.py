@@ -70,7 +70,7 @@ def test_tv_is_half_the_sum_of_differences() -> None:
 
 def test_values_do_not_depend_on_the_budget() -> None:
     x, y = _two(np.random.default_rng(3), 3000, 2500)
-    values = [w1(Case(Sides.of(x, y), effort=Effort(draws=49, null_rows=rows)))[0].value for rows in (200, 10_000)]
+    values = [w1(Case(Sides.of(x, y), effort=Effort(draws=49, more_draws=0, null_rows=rows)))[0].value for rows in (200, 10_000)]
     assert values[0] == values[1] == pytest.approx(stats.wasserstein_distance(x, y))
 
 
@@ -82,7 +82,7 @@ def test_a_null_drawn_on_fewer_rows_and_in_cells_is_that_of_all_rows() -> None:
         return np.stack([rng.normal(size=n), rng.poisson(3, size=n), rng.uniform(0, 6.28, n), rng.integers(0, 60, n)], axis=1)
 
     sides = Sides.of(side(3000), side(2000), columns)
-    whole, part = (Case(sides, effort=Effort(draws=600, null_rows=rows)) for rows in (3000, 800))
+    whole, part = (Case(sides, effort=Effort(draws=600, more_draws=0, null_rows=rows)) for rows in (3000, 800))
     assert len(Pool.of(sides)) > CELLS
     for measure in (w1, ks, kuiper, tv):
         for one, two in zip(measure(whole), measure(part), strict=True):
@@ -92,7 +92,7 @@ def test_a_null_drawn_on_fewer_rows_and_in_cells_is_that_of_all_rows() -> None:
 
 def test_the_null_of_ks_is_the_exact_law() -> None:
     rng = np.random.default_rng(5)
-    row = ks(Case(Sides.of(rng.normal(size=80), rng.normal(size=60)), effort=Effort(draws=2000)))[0]
+    row = ks(Case(Sides.of(rng.normal(size=80), rng.normal(size=60)), effort=Effort(draws=2000, more_draws=0)))[0]
     law = stats.kstwobign.mean() * np.sqrt(1 / 80 + 1 / 60)
     assert row.null == pytest.approx(law, rel=0.1)
     assert row.p == pytest.approx(stats.ks_2samp(*_same(5)).pvalue, abs=0.04)
@@ -109,7 +109,9 @@ def test_far_from_the_null_the_value_is_the_truth_within_its_error(shift: float)
     for seed in range(25):
         rng = np.random.default_rng(seed)
         rows = int(100 / shift**2)
-        row = w1(Case(Sides.of(rng.normal(size=rows), shift + rng.normal(size=rows)), effort=Effort(draws=30, null_rows=300)))[0]
+        row = w1(
+            Case(Sides.of(rng.normal(size=rows), shift + rng.normal(size=rows)), effort=Effort(draws=30, more_draws=0, null_rows=300))
+        )[0]
         pulls.append((row.value - shift) / row.error)
     assert 0.7 < np.sqrt(np.mean(np.square(pulls))) < 1.45 and abs(np.mean(pulls)) < 0.75
 
@@ -128,7 +130,7 @@ def test_changes_of_one_in_ten_columns_are_found_and_named(change, words: str) -
     rng = np.random.default_rng(6)
     real, generated = rng.normal(size=(10_000, 10)), rng.normal(size=(10_000, 10))
     generated[:, 7] = change(generated[:, 7])
-    case = Case(Sides.of(real, generated), effort=Effort(draws=299, null_rows=2000))
+    case = Case(Sides.of(real, generated), effort=Effort(draws=299, more_draws=0, null_rows=2000))
     report = Report(w1(case) + ks(case))
     assert report.findings and all(finding.startswith("Column 'x7'") for finding in report.findings)
     assert any(words in finding for finding in report.findings), report.findings

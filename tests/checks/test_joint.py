@@ -14,7 +14,7 @@ from gnomon.checks.correlation import correlation, correlations
 from gnomon.data import Categorical, Column, Periodic
 from tests.checks.samples import sides
 
-QUICK = Effort(draws=199, retrainings=6, joint_rows=1500)
+QUICK = Effort(draws=199, more_draws=0, retrainings=6, joint_rows=1500)
 
 
 def _pair(rho: float, rows: int, rng: np.random.Generator) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_a_wrong_correlation_is_named_with_its_columns_and_nothing_else() -> Non
 
     rng = np.random.default_rng(2)
     made = Sides.of(_pair(0.5, 10_000, rng), _pair(0.42, 10_000, rng), ["pt", "eta", "phi", "mass"])
-    (row,) = correlation(Case(made, effort=Effort(draws=299)))
+    (row,) = correlation(Case(made, effort=Effort(draws=299, more_draws=0)))
     assert row.value == pytest.approx(0.08, abs=4 * row.error) and row.where == "pt, eta"
     (finding,) = Report([row]).findings
     assert finding.startswith("Columns 'pt' and 'eta': their correlation is 0.4")
@@ -80,7 +80,7 @@ def test_categories_and_angles_take_part() -> None:
 
 def test_wide_tables_stay_within_bounds() -> None:
     rng = np.random.default_rng(5)
-    (row,) = correlation(Case(Sides.of(rng.normal(size=(400, 90)), rng.normal(size=(300, 90))), effort=Effort(draws=99)))
+    (row,) = correlation(Case(Sides.of(rng.normal(size=(400, 90)), rng.normal(size=(300, 90))), effort=Effort(draws=99, more_draws=0)))
     assert "4,005 pairs" in row.note and row.p > 0.01
 
 

@@ -17,7 +17,7 @@ sys.path[:0] = {path!r}
 import gnomon, numpy as np
 import sklearn.ensemble, sklearn.decomposition, scipy.special, scipy.stats, matplotlib.figure, jinja2
 from gnomon.checks import Case, Effort, Sides, check, judge
-judge(Case(Sides.of(np.random.rand(50, 2), np.random.rand(50, 2)), effort=Effort(draws=9, retrainings=2))).html()
+judge(Case(Sides.of(np.random.rand(50, 2), np.random.rand(50, 2)), effort=Effort(draws=9, more_draws=0, retrainings=2))).html()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 report = check({first!r}, {second!r})
 report.save({out!r})

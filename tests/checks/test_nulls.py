@@ -52,7 +52,7 @@ def _uniform(p: list[float]) -> float:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_p_values_are_uniform_and_errors_cover(world: str) -> None:
-    effort = Effort(draws=99, null_rows=150 if world == "larger than the null" else 10_000)
+    effort = Effort(draws=99, more_draws=0, null_rows=150 if world == "larger than the null" else 10_000)
     p, covered = _repeats(WORLDS[world], COLUMNWISE, effort, 40)
     assert p
     level = 0.05 / (len(p) * len(WORLDS))
@@ -66,7 +66,7 @@ def test_p_values_are_uniform_and_errors_cover(world: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_p_values_are_uniform_and_errors_cover_in_200_repeats(world: str) -> None:
-    effort = Effort(draws=199, null_rows=150 if world == "larger than the null" else 10_000)
+    effort = Effort(draws=199, more_draws=0, null_rows=150 if world == "larger than the null" else 10_000)
     p, covered = _repeats(WORLDS[world], COLUMNWISE, effort, 200)
     for key in p:
         assert _uniform(p[key]) > 0.05 / (len(p) * len(WORLDS)), key
@@ -99,7 +99,7 @@ def test_a_clean_null_rarely_has_findings() -> None:
 
     found = 0
     for seed in range(40):
-        case = Case(sides(seed, 150, 150), effort=Effort(draws=399), seed=seed)
+        case = Case(sides(seed, 150, 150), effort=Effort(draws=399, more_draws=0), seed=seed)
         found += bool(Report([row for measure in COLUMNWISE for row in measure(case)]).findings)
     assert found <= 3, found  # 0.4 expected at the level of 1 %
 
@@ -135,20 +135,24 @@ def test_every_subset_is_equally_likely() -> None:
     assert stats.chisquare(counts[counts > 0]).pvalue > 1e-3
 
 
-def test_the_spread_of_the_null_is_that_of_the_data_for_every_way_of_relabelling() -> None:
-    rng = np.random.default_rng(2)
-    for real, generated, which in ((400, 400, "same"), (600, 200, "one"), (300, 500, None)):
-        made = sides(0, real, generated, weights=which)
-        pool = Pool.of(made)
+def _unlike(seed: int, real: int, generated: int, power: float) -> Sides:
+    """One distribution; the weights of the real side vary the more, the larger the power."""
+    rng = np.random.default_rng(seed)
+    return Sides.of(rng.normal(size=real), rng.normal(size=generated), weights=(rng.exponential(size=real) ** power, None))
+
+
+@pytest.mark.parametrize(("real", "generated", "power"), [(400, 400, 1.5), (600, 150, 2.0), (150, 600, 1.0)])
+def test_the_spread_of_the_null_is_that_of_the_data_for_every_way_of_relabelling(real: int, generated: int, power: float) -> None:
+    def difference(made: Sides) -> float:
+        return float(Pool.of(made).observed() @ np.concatenate([made.real.values[:, 0], made.generated.values[:, 0]]))
+
+    truth = np.std([difference(_unlike(seed, real, generated, power)) for seed in range(400)])
+    spreads = []
+    for seed in range(8):
+        made = _unlike(seed, real, generated, power)
         feature = np.concatenate([made.real.values[:, 0], made.generated.values[:, 0]])
-        null = np.concatenate([batch @ feature for batch in pool.relabelled(800, rng)]).std()
-        truth = np.std([pool_difference(seed, real, generated, which) for seed in range(200)])
-        assert null == pytest.approx(truth, rel=0.2), which
-
-
-def pool_difference(seed: int, real: int, generated: int, which: str | None) -> float:
-    made = sides(seed, real, generated, weights=which)
-    return float(Pool.of(made).observed() @ np.concatenate([made.real.values[:, 0], made.generated.values[:, 0]]))
+        spreads.append(np.concatenate([b @ feature for b in Pool.of(made).relabelled(300, np.random.default_rng(seed))]).std())
+    assert np.mean(spreads) == pytest.approx(truth, rel=0.2)
 
 
 def test_more_is_drawn_only_where_the_data_lie_beyond_the_first_draws() -> None:

@@ -74,7 +74,7 @@ def test_the_p_value_against_the_models_own_rows_is_uniform(paired: bool, weight
 def test_the_null_of_large_data_is_scaled() -> None:
     rng = np.random.default_rng(0)
     made = Likelihood(-rng.exponential(size=9000), -rng.exponential(size=9000) - 0.03)
-    p = [log_likelihood(Case(likelihood=made, effort=Effort(draws=999, null_rows=rows)))[0].p for rows in (500, 10_000)]
+    p = [log_likelihood(Case(likelihood=made, effort=Effort(draws=999, more_draws=0, null_rows=rows)))[0].p for rows in (500, 10_000)]
     assert p[0] == pytest.approx(p[1], abs=0.03) and p[0] < 0.15
 
 
@@ -136,7 +136,7 @@ def test_ece_agrees_with_a_loop_over_bins() -> None:
 def test_ece_is_uniform_for_calibrated_and_found_for_overconfident_classifiers() -> None:
     p = [ece(Case(predictions=(_classified(seed, 200, weighted=seed % 2 == 0),), effort=QUICK, seed=seed))[0].p for seed in range(60)]
     assert stats.kstest(p, "uniform").pvalue > 0.05 / 2, sorted(p)
-    report = Report(ece(Case(predictions=(_classified(0, 2000, sharper=2.5),), effort=Effort(draws=299))))
+    report = Report(ece(Case(predictions=(_classified(0, 2000, sharper=2.5),), effort=Effort(draws=299, more_draws=0))))
     assert "more sure than it is right" in report.findings[0]
 
 

@@ -79,7 +79,7 @@ def test_samples_follow_the_model() -> None:
 
 @pytest.mark.parametrize("n", [0, -1, True, 2.5])
 def test_an_impossible_number_of_samples_is_refused(n: float) -> None:
-    with pytest.raises(OptionError, match="number of examples"):
+    with pytest.raises(OptionError, match="sample wants a whole number of 1 or more"):
         learn(Normal, TWO).sample(n)
 
 

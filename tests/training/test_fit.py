@@ -299,3 +299,53 @@ def test_a_streamed_file_teaches_and_resumes_as_memory_does(tmp_path) -> None:
     assert np.array_equal(again.predict(path), streamed.predict(path))
     with pytest.raises(OptionError, match="path of a Parquet"):
         gnomon.fit("regressor", table(), stream=True, **told)
+
+
+@pytest.mark.parametrize("model", ["classifier", "vae", "flow", "gan"])
+def test_a_users_default_dtype_does_not_matter_and_stays(model, tmp_path) -> None:
+    data, told = arguments(model, "vector", True)
+    expected = gnomon.fit(model, data, out=tmp_path / "run", **told)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = gnomon.fit(model, data, **told)
+        again = gnomon.load(tmp_path / "run")
+        for ability, value in outputs(expected, data).items():
+            assert as_bytes(value) == as_bytes(outputs(found, data)[ability]) == as_bytes(outputs(again, data)[ability])
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"given": 5}, "given wants names"),
+        ({"drop": 7}, "drop wants names"),
+        ({"columns": ["a"]}, "columns wants"),
+        ({"columns": {"a": 5}}, "column 'a' wants a support"),
+        ({"options": [1]}, "options wants"),
+        ({"weight": 5}, "weight wants the name"),
+        ({"target": 5}, "target wants the name"),
+        ({"validation": True}, "validation must be"),
+        ({"accumulate": 10**6}, "more batches than an epoch has"),
+        ({"columns": {"a": "bounded(-inf,inf)"}}, "finite ends"),
+        ({"seed": 1.5}, "seed wants a whole number"),
+    ],
+)
+def test_wrong_types_are_named_at_the_door(told, message) -> None:
+    with pytest.raises(GnomonError, match=message):
+        gnomon.fit("vae", table(), progress=False, **{"epochs": 1, **told})
+
+
+def test_one_name_may_be_given_as_a_text() -> None:
+    learned = gnomon.fit("vae", table(), given="energy, side", epochs=1, progress=False)
+    assert learned.spec.given.names == ("energy", "side")
+    for wrong in (None, float("nan"), 0, 1.5, True):
+        with pytest.raises(OptionError, match="sample wants a whole number"):
+            learned.sample(wrong, given={"energy": 1.0, "side": "left"})
+
+
+def test_columns_too_small_to_square_are_refused() -> None:
+    with pytest.raises(DataError, match="rescale it"):
+        gnomon.fit("vae", {"a": np.random.default_rng(0).normal(size=50) * 1e-300}, epochs=1, progress=False)

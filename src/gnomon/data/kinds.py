@@ -240,7 +240,9 @@ def _kind_from_json(data: dict[str, Any]) -> Kind:
     values = dict(data)
     kind = _KINDS[values.pop("kind")]
     if kind is Vector:
-        return Vector(tuple(_column_from_json(c) for c in values["columns"]), bare=bool(values["bare"]))
+        if not isinstance(values["bare"], bool):
+            raise TypeError(f"bare is {values['bare']!r}, not true or false")
+        return Vector(tuple(_column_from_json(c) for c in values["columns"]), bare=values["bare"])
     if kind in (Set, Sequence):
         return kind(_kind_from_json(values["of"]))
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
@@ -292,8 +294,8 @@ def parse_support(text: str, *, column: str) -> Support:
     except ValueError as error:
         raise DataError(f"column '{column}': support '{text}' is not known; use {wanted}") from error
     low, high = getattr(made, "low", None), getattr(made, "high", None)
-    if low is not None and high is not None and not low < high:
-        raise DataError(f"column '{column}': support '{text}' needs its low end below its high end")
+    if low is not None and high is not None and not (low < high and math.isfinite(high - low)):
+        raise DataError(f"column '{column}': support '{text}' needs finite ends, the low one below the high one")
     return made
 
 

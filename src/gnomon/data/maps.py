@@ -88,6 +88,8 @@ class ColumnMap:
         scale = torch.where(flat, torch.ones_like(spread), spread) * made.width.sign()
         fixed = _is_in(made.circles, width) | _is_in(made.codes, width)
         mean, scale = mean.masked_fill(fixed, 0.0), scale.masked_fill(fixed, 1.0)
+        for i in torch.nonzero(~constant(x) & ~fixed & (spread == 0)).flatten().tolist():
+            raise DataError(f"column '{vector.names[i]}' varies by less than numbers can square; rescale it")
         for i in torch.nonzero(~(mean.isfinite() & scale.isfinite())).flatten().tolist():
             raise DataError(f"column '{vector.names[i]}' spans more than numbers can hold; rescale it or declare it positive")
         return cls(vector, mean, scale, floor)

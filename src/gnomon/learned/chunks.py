@@ -85,6 +85,17 @@ def reseed(value: int, device: torch.device) -> None:
 
 
 @contextmanager
+def single_precision() -> Iterator[None]:
+    """Inside the block new tensors are float32, whatever the user's default is; afterwards it is as it was."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def evaluating(model: nn.Module, device: torch.device, *, switched_on: tuple[nn.Module, ...] = ()) -> Iterator[None]:
     """Inside the block the model is in evaluation mode, no gradients are kept, and the user's random state is set aside.
 
@@ -95,7 +106,7 @@ def evaluating(model: nn.Module, device: torch.device, *, switched_on: tuple[nn.
     """
     modes = [(module, module.training) for module in model.modules()]
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode(), single_precision():
             model.eval()
             for module in switched_on:
                 module.training = True

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.data import Examples, Label, Ragged, Scaling, Spec, as_table, decode, join, prepare
-from gnomon.errors import AbilityError, DataError, OptionError, RunError
+from gnomon.errors import AbilityError, DataError, RunError
 from gnomon.learned import runs
 from gnomon.learned.chunks import Work, dropout_layers, each, evaluating, rows_of, usable_device
 from gnomon.learned.conditions import encode_conditions
 from gnomon.learned.units import BOUND_LATTICE, LATTICE, draws, log_density, predicted
 from gnomon.models import Model, abilities
+from gnomon.options import whole
 
 CALIBRATION = 10_000
 """At most so many held-out scores are kept for p-values (fewer of large examples, at least 500)."""
@@ -122,14 +123,13 @@ class Learned:
             OptionError, DataError: a condition has an unknown name or category, or the wrong length.
         """
         self._demand("sample")
-        if isinstance(n, bool) or int(n) != n or n < 1:
-            raise OptionError(f"sample wants a number of examples from 1; got {n!r}")
-        wanted = encode_conditions(self.spec.given, given, int(n), absent=self._may_be_absent)
+        n, seed = whole(n, "sample", least=1), whole(seed, "seed")
+        wanted = encode_conditions(self.spec.given, given, n, absent=self._may_be_absent)
 
         def draw(part: Examples) -> Outputs:
             return (self.scaling.inverse("x", self._do("sample", len(part), self._scaled(part.given))),)
 
-        (x,) = self._each(draw, Examples(torch.empty(int(n), 0), given=wanted), seed=("sample", seed))
+        (x,) = self._each(draw, Examples(torch.empty(n, 0), given=wanted), seed=("sample", seed))
         return self._in_users_units(x, wanted)
 
     def log_prob(self, data: Any) -> np.ndarray:

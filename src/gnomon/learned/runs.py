@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from gnomon import __version__, registry
 from gnomon.data import Spec
 from gnomon.errors import DataError, GnomonError, OptionError, RunError
+from gnomon.learned.chunks import single_precision
 from gnomon.models import Model
 from gnomon.options import parse
 
@@ -96,14 +97,14 @@ def write_info(folder: str | os.PathLike[str], info: Mapping[str, Any]) -> dict[
     whole.update(format=FORMAT, gnomon=__version__)
     whole = {key: plain(value) for key, value in whole.items()}
     _validate(whole, Path(folder))
-    _replace(Path(folder) / RUN, lambda path: path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"))
+    replaced(Path(folder) / RUN, lambda path: path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"))
     return whole
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Write tensors as safetensors (tied and strided ones are copied) and return the file's name and sha256."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    _replace(path, lambda temporary: save_file(copies, temporary))
+    replaced(path, lambda temporary: save_file(copies, temporary))
     return {"file": path.name, "sha256": sha256(path)}
 
 
@@ -147,13 +148,15 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def replaced(path: Path, write: Callable[[Path], Any]) -> None:
     """Write to a temporary neighbour, then put it in place in one step."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
@@ -248,7 +251,7 @@ def read_history(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def write_history(folder: str | os.PathLike[str], history: list[dict[str, Any]]) -> None:
     """Write ``history.jsonl`` whole, one object a line."""
     text = "".join(json.dumps(entry, ensure_ascii=False, default=plain) + "\n" for entry in history)
-    _replace(Path(folder) / HISTORY, lambda path: path.write_text(text, encoding="utf-8"))
+    replaced(Path(folder) / HISTORY, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def build_model(info: Mapping[str, Any], run: str | os.PathLike[str], model: Any = None) -> Model:
@@ -279,7 +282,8 @@ def build_model(info: Mapping[str, Any], run: str | os.PathLike[str], model: Any
             "build the model yourself and pass it: gnomon.load(run, model=…)"
         )
     try:
-        return found(spec, **parse(found, recipe["options"], name=recipe.get("model") or found.__name__))
+        with single_precision():
+            return found(spec, **parse(found, recipe["options"], name=recipe.get("model") or found.__name__))
     except GnomonError as error:
         raise RunError(f"run '{run}' cannot be built again: {error}") from error
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
@@ -331,6 +335,8 @@ def _validate(info: Mapping[str, Any], folder: Path) -> None:
             wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
             raise RunError(f"'{path}' is damaged: '{field}' should be {wanted}; got {type(info[field]).__name__}")
     recipe, weights = info["recipe"], info["weights"]
+    if not isinstance(info.get("decisions", {}).get("settings", {}), dict):
+        raise RunError(f"'{path}' is damaged: 'decisions.settings' should be an object; take it from a copy, or fit again")
     if not isinstance(recipe.get("options", {}), dict) or not isinstance(recipe.get("model"), (str, type(None))):
         raise RunError(f"'{path}' is damaged: 'recipe' should hold a 'model' (a name) and 'options' (an object)")
     if weights is not None:

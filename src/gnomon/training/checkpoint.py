@@ -6,7 +6,6 @@ Knows files; not what the tensors mean.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gnomon.errors import RunError
+from gnomon.learned.runs import replaced
 from gnomon.training.game import on_host
 
 STATE = "state.safetensors"
@@ -37,14 +37,11 @@ class Checkpoint:
         Raises:
             RunError: the disk is full or the folder cannot be written; the last good state is untouched.
         """
-        target, partial = self.folder / STATE, self.folder / (STATE + ".partial")
+        target = self.folder / STATE
+        own = {name: on_host(t) for name, t in tensors.items()}
         try:
-            save_file({name: on_host(t) for name, t in tensors.items()}, partial, metadata={"facts": json.dumps(facts)})
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
-            os.replace(partial, target)
+            replaced(target, lambda partial: save_file(own, partial, metadata={"facts": json.dumps(facts)}))
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
             raise RunError(f"cannot save the state of the run to {target}: {error}; the last good state is kept") from error
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -77,7 +74,5 @@ class Checkpoint:
         kept = path.read_text(encoding="utf-8").splitlines()[:lines] if path.exists() else []
         if len(kept) < lines:
             raise RunError(f"{path} holds {len(kept)} lines where the saved state has seen {lines}: it was cut; fit again")
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        os.replace(partial, path)
+        replaced(path, lambda partial: partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8"))
         return [json.loads(line) for line in kept]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnomon.data import Spec
+from gnomon import options as option_parsing
+from gnomon.data import Spec, Support
 from gnomon.errors import OptionError, RunError
 from gnomon.learned import runs
 from gnomon.models import Model
@@ -97,12 +98,15 @@ def fit(
     said = {**settings, **{k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}}
     request = Request(
         reading={
-            "target": target, "given": list(given or []), "weight": weight, "drop": list(drop), "columns": dict(columns or {}),
+            "target": target, "given": option_parsing.names(given, "given"), "weight": weight,
+            "drop": option_parsing.names(drop, "drop"), "columns": _supports(columns),
             "kind": kind, "missing": missing,
         },
-        validation=validation, group=group, time=time, stream=stream, settings=said, compile=compile, seed=_whole(seed, "seed"),
-        seeds=None if seeds is None else _whole(seeds, "seeds", least=1), device=device,
+        validation=validation, group=group, time=time, stream=stream, settings=said, compile=compile, seed=option_parsing.whole(seed, "seed"),
+        seeds=None if seeds is None else option_parsing.whole(seeds, "seeds", least=1), device=device,
     )  # fmt: skip
+    if options is not None and not isinstance(options, Mapping):
+        raise OptionError(f"options wants a table of names and values; got {options!r}")
     this = Fit(model, dict(options or {}), data, request, None if out is None else Path(out), progress)
     return this.run(overwrite=overwrite)
 
@@ -158,7 +162,12 @@ def _named(recipe: Mapping[str, Any], run: Any) -> str:
     return recipe["model"]
 
 
-def _whole(value: Any, name: str, *, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise OptionError(f"{name} wants a whole number of {least} or more; got {value!r}")
-    return value
+def _supports(columns: Any) -> dict[str, Any]:
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise OptionError(f"columns wants a table of column names and supports, such as {{'energy': 'positive'}}; got {columns!r}")
+    for name, support in columns.items():
+        if not isinstance(support, (str, Support)):
+            raise OptionError(f"column '{name}' wants a support such as 'positive'; got {support!r}")
+    return dict(columns)

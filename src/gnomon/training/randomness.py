@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from gnomon.learned.chunks import single_precision
+
 
 def state(device: torch.device) -> dict[str, Tensor]:
     """The random state of the host and, where it is another, of the device."""
@@ -37,10 +39,11 @@ def seed(value: int, device: torch.device) -> None:
 
 @contextmanager
 def borrowed(value: int, device: torch.device) -> Iterator[None]:
-    """Inside the block the generators are ours, seeded with `value`; afterwards they are as they were."""
+    """Inside the block the generators are ours, seeded with `value`, and new tensors are float32; afterwards all is as it was."""
     before = state(device)
     seed(value, device)
     try:
-        yield
+        with single_precision():
+            yield
     finally:
         restore(before, device)

@@ -88,6 +88,8 @@ def resolve(given: Mapping[str, Any], defaults: Mapping[str, Any], rows: int) ->
     merged = {**defaults, **said}
     planned = merged.pop("steps", STEPS)
     batch = merged.setdefault("batch_size", usual_batch(rows))
+    if batch < 1:
+        raise OptionError(f"option 'batch_size' must be 1 or more; got {batch}")
     batch = merged["batch_size"] = min(batch, max(1, rows))
     steps = max(1, rows // batch)
     merged.setdefault("epochs", min(max(math.ceil(planned / steps), EPOCHS[0]), EPOCHS[1]))

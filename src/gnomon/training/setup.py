@@ -109,7 +109,10 @@ class Fit:
             )
         if self.request.compile not in ("auto", "on", "off"):
             raise OptionError(f"compile wants auto, on or off; got {self.request.compile!r}")
-        planned = settings.epochs * max(1, rows // settings.batch_size)
+        batches = max(1, rows // settings.batch_size)
+        if settings.accumulate > batches:
+            raise OptionError(f"accumulate={settings.accumulate} wants more batches than an epoch has ({batches}); lower it or batch_size")
+        planned = settings.epochs * batches
         compiled = self.request.compile == "on" or (self.request.compile == "auto" and self.device.type == "cuda" and planned >= 2000)
         return replace(settings, compile=compiled and self.request.seeds is None)
 

@@ -211,6 +211,9 @@ def _reading(model: Any, request: Request) -> dict[str, Any]:
     """The arguments of `prepare`."""
     kind = registry.models[model] if isinstance(model, str) else model
     reading = dict(request.reading)
+    for name in ("target", "weight"):
+        if reading[name] is not None and not isinstance(reading[name], str):
+            raise OptionError(f"{name} wants the name of a column; got {reading[name]!r}")
     if request.group is not None:
         reading["drop"] = [*reading["drop"], request.group]
     if isinstance(model, Model):
@@ -220,7 +223,9 @@ def _reading(model: Any, request: Request) -> dict[str, Any]:
 
 def _fraction(validation: Any) -> float | None:
     """The share of rows held out; None if the held-out data are given."""
-    if not isinstance(validation, (int, float)) or isinstance(validation, bool):
+    if isinstance(validation, bool) or validation is None:
+        raise OptionError(f"validation must be a share from 0 to below 1, or data; got {validation}")
+    if not isinstance(validation, (int, float)):
         return None
     if not 0.0 <= validation < 1.0:
         raise OptionError(f"validation must be a share from 0 to below 1, or data; got {validation}")
