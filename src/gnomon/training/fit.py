@@ -102,8 +102,9 @@ def fit(
             "drop": option_parsing.names(drop, "drop"), "columns": _supports(columns),
             "kind": kind, "missing": missing,
         },
-        validation=validation, group=group, time=time, stream=stream, settings=said, compile=compile, seed=option_parsing.whole(seed, "seed"),
-        seeds=None if seeds is None else option_parsing.whole(seeds, "seeds", least=1), device=device,
+        validation=validation, group=group, time=time, stream=stream, settings=said, compile=compile,
+        seed=option_parsing.whole(seed, "seed"), seeds=None if seeds is None else option_parsing.whole(seeds, "seeds", least=1),
+        device=device,
     )  # fmt: skip
     if options is not None and not isinstance(options, Mapping):
         raise OptionError(f"options wants a table of names and values; got {options!r}")
