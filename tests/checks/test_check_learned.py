@@ -139,3 +139,9 @@ def test_the_report_repeats_and_leaves_torch_alone(gaussian) -> None:  # noqa: A
     one, two = (check(gaussian, _gaussian_rows(6, 150), budget="1s", seed=5) for _ in range(2))
     assert one.to_json() == two.to_json()
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_runs_own_samples_are_not_the_rows_it_is_checked_with() -> None:
+    learned = gnomon.fit("pca", "iris", drop=["species"], options={"components": 2}, progress=False)
+    report = gnomon.check(learned, learned.sample(150, seed=0), seed=0)
+    assert max(row.value for row in report.statistics if row.name == "ks") > 0

@@ -16,6 +16,7 @@ from gnomon.checks.effort import Effort
 from gnomon.checks.sides import Floats, Sides
 from gnomon.checks.sources import assemble, thinned
 from gnomon.data import Categorical, Examples, Image, Integer, Label, Periodic, Prepared, Spec, Vector, fingerprint, prepare
+from gnomon.data.seeds import mix
 from gnomon.errors import AbilityError, DataError
 from gnomon.learned import Learned
 from gnomon.learned.conditions import Encoded
@@ -66,7 +67,7 @@ def _sides(learned: Learned, raw: Examples, seed: int) -> tuple[Sides, Examples]
     given = None
     if spec.given is not None and raw.given is not None:
         given = {name: Encoded(raw.given[:, i]) for i, name in enumerate(spec.given.names)}
-    made = learned.sample(len(raw), given=given, seed=seed)
+    made = learned.sample(len(raw), given=given, seed=mix("check", seed))
     x = prepare(made, spec=Spec(spec.x), roles=("x",)).raw.x
     drawn = Examples(x, given=raw.given)
     known = spec.with_(y=None)
