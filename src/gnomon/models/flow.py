@@ -42,6 +42,7 @@ class Flow(Model):
         bound: half the width of the interval inside which splines act, in standard deviations.
         mixing: what numbers go through after every second coupling: "lu" a learned linear map, "none" nothing; "auto" takes "lu"
             from 3 to 128 numbers.
+        frequencies: octaves of waves (sines and cosines) of each number that the networks see beside it, for many sharp edges.
         size: factor on the widths.
 
     Raises:
