@@ -295,7 +295,7 @@ def parse_support(text: str, *, column: str) -> Support:
         raise DataError(f"column '{column}': support '{text}' is not known; use {wanted}") from error
     low, high = getattr(made, "low", None), getattr(made, "high", None)
     if low is not None and high is not None and not (low < high and math.isfinite(high - low)):
-        raise DataError(f"column '{column}': support '{text}' needs finite ends, the low one below the high one")
+        raise DataError(f"column '{column}': support '{text}' needs finite ends, its low end below its high end")
     return made
 
 

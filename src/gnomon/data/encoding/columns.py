@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gnomon.data.kinds import Bounded, Categorical, Column, Integer, NonNegative, Periodic, Positive, Real, Support
 from gnomon.errors import DataError
@@ -116,6 +115,8 @@ def encode_column(
 
 def _not_numbers(values: pa.ChunkedArray, name: str, place: str) -> str:
     """The text of the error for a column that is neither numbers, nor times, nor categories."""
+    import pyarrow.compute as pc  # slow to import, so only when data are read
+
     type_ = values.type
     where = f"{place}column '{name}'"
     if is_text(type_):
@@ -132,6 +133,8 @@ def _not_numbers(values: pa.ChunkedArray, name: str, place: str) -> str:
 
 
 def _refuse_beyond_exact(values: pa.ChunkedArray, name: str, place: str) -> None:
+    import pyarrow.compute as pc  # slow to import, so only when data are read
+
     if not pa.types.is_integer(values.type) or values.type.bit_width < 64:
         return
     ends = pc.min_max(values).as_py()
@@ -176,6 +179,8 @@ def _encode_times(values: pa.ChunkedArray, name: str, support: Support, *, place
 def _encode_categories(
     values: pa.ChunkedArray, name: str, wanted: Categorical, *, place: str, like: Column | None, limit: bool
 ) -> tuple[np.ndarray, Column]:
+    import pyarrow.compute as pc  # slow to import, so only when data are read
+
     where = f"{place}column '{name}'"
     type_ = values.type
     if pa.types.is_nested(type_) or pa.types.is_temporal(type_) or pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
@@ -213,6 +218,8 @@ def _ranked(present: list[Any], ranked: list[Any] | None, type_: pa.DataType) ->
 
 
 def _refuse_many(values: pa.ChunkedArray, distinct: pa.Array, where: str, name: str) -> None:
+    import pyarrow.compute as pc  # slow to import, so only when data are read
+
     advice = f"leave it out (drop=['{name}']) or, if it is meant, pass columns={{'{name}': 'categorical'}}"
     if not is_text(values.type):
         return

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from gnomon.data.examples import Ragged
@@ -76,6 +75,8 @@ def flatten(table: pa.Table, names: ListOf[str], *, place: str = "") -> tuple[pa
     Raises:
         DataError: a column that holds no lists, or lists whose lengths differ from those of the first.
     """
+    import pyarrow.compute as pc  # slow to import, so only when data are read
+
     lengths: np.ndarray | None = None
     flat = {}
     for name in names:

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gnomon.data.encoding.columns import encode_column, is_text
 from gnomon.data.encoding.vectors import Part, vector
@@ -58,6 +57,8 @@ def _is_numeric(type_: pa.DataType) -> bool:
 
 
 def _suggests_classes(column: pa.ChunkedArray, override: Support | None) -> bool:
+    import pyarrow.compute as pc  # slow to import, so only when data are read
+
     if override is not None:
         return isinstance(override, Categorical)
     type_ = column.type
@@ -83,6 +84,8 @@ def _label(column: pa.ChunkedArray, name: str, override: Support | None, strict:
 
 
 def _refuse_no_classes(column: pa.ChunkedArray, name: str, place: str) -> None:
+    import pyarrow.compute as pc  # slow to import, so only when data are read
+
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     count = pc.count_distinct(column).as_py()
