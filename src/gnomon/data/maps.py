@@ -76,7 +76,8 @@ class ColumnMap:
             elif isinstance(column.support, (Integer, Bounded)):
                 floor[i] = EDGE
         made = cls(vector, mean, scale, floor)
-        mean, variance = _moments(made.forward(x), weight)
+        mapped = made.forward(x)
+        mean, variance = _moments(mapped, weight)
         if len(made.integers):
             cells = ColumnMap(_picked(vector, made.integers), *(v[made.integers] for v in (0 * mean, scale, floor)))
             parts = [_moments(cells.forward(x[:, made.integers] + u), weight) for u in _CELL]
@@ -88,7 +89,7 @@ class ColumnMap:
         scale = torch.where(flat, torch.ones_like(spread), spread) * made.width.sign()
         fixed = _is_in(made.circles, width) | _is_in(made.codes, width)
         mean, scale = mean.masked_fill(fixed, 0.0), scale.masked_fill(fixed, 1.0)
-        for i in torch.nonzero(~constant(x) & ~fixed & (spread == 0)).flatten().tolist():
+        for i in torch.nonzero(~constant(mapped) & ~fixed & (spread == 0)).flatten().tolist():
             raise DataError(f"column '{vector.names[i]}' varies by less than numbers can square; rescale it")
         for i in torch.nonzero(~(mean.isfinite() & scale.isfinite())).flatten().tolist():
             raise DataError(f"column '{vector.names[i]}' spans more than numbers can hold; rescale it or declare it positive")
