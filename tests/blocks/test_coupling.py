@@ -61,6 +61,7 @@ def chain() -> Chain:
 ROWS = {
     "coupling": Row(lambda: SplineCoupling(3, moved=(0, 2), **SMALL)),
     "coupling given": Row(lambda: SplineCoupling(3, moved=(1,), given=2, **SMALL), given=2),
+    "coupling sees waves": Row(lambda: SplineCoupling(3, moved=(1,), circular=(2,), frequencies=2, **SMALL), circular=(2,)),
     "coupling of one": Row(lambda: SplineCoupling(1, moved=(0,), **SMALL), size=1),
     "coupling of one given": Row(lambda: SplineCoupling(1, moved=(0,), given=2, **SMALL), size=1, given=2),
     "coupling sees circle": Row(lambda: SplineCoupling(3, moved=(0,), circular=(1,), **SMALL), circular=(1,)),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnomon.blocks.coupling import SplineCoupling
 from gnomon.data import Bounded, Categorical, Column, Examples, Image, Periodic, Real, Set, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.flow import Flow
@@ -276,13 +277,27 @@ def test_what_cannot_be_is_refused_by_name() -> None:
         Flow(Spec(Set(Vector.real(2))))
     with pytest.raises(DataError, match="at least one column"):
         Flow(Spec(Vector(())))
-    for options in ({"transforms": 0}, {"bins": 1}, {"bound": 0.0}, {"size": -1.0}):
-        with pytest.raises(OptionError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
+    for options in ({"transforms": 0}, {"bins": 1}, {"bound": 0.0}, {"size": -1.0}, {"frequencies": -1}):
+        with pytest.raises(OptionError, match=f"'{next(iter(options))}' of Flow must be .* got {next(iter(options.values()))}"):
             Flow(Spec(Vector.real(2)), **options)
     with pytest.raises(OptionError, match="images with levels"):
         Flow(Spec(Vector.real(2))).enclose(torch.tensor(0.0), torch.tensor(1.0))
 
 
-def test_dropout_is_for_wide_data() -> None:
-    assert not any(isinstance(m, torch.nn.Dropout) for m in Flow(Spec(Vector.real(8))).modules())
-    assert any(isinstance(m, torch.nn.Dropout) and m.p == 0.2 for m in Flow(Spec(Vector.real(64))).modules())
+def couplings(spec: Spec) -> list[SplineCoupling]:
+    flow = Flow(spec)
+    return [step for step in flow.bijection.steps if isinstance(step, SplineCoupling)]
+
+
+def test_usual_options_follow_the_columns() -> None:
+    angles = vector(*[ANGLE] * 20)
+    assert [len(couplings(Spec(kind))) for kind in (Vector.real(1), Vector.real(4), Vector.real(5), Vector.real(64), angles)] == [
+        4,
+        4,
+        6,
+        6,
+        10,
+    ]
+    assert [len(couplings(Spec(Vector.real(width)))[0].waves) for width in (1, 2, 3)] == [3, 3, 0]
+    dropped = [[m.p for m in Flow(Spec(Vector.real(width))).modules() if isinstance(m, torch.nn.Dropout)] for width in (8, 64)]
+    assert not dropped[0] and set(dropped[1]) == {0.2}

@@ -349,3 +349,19 @@ def test_one_name_may_be_given_as_a_text() -> None:
 def test_columns_too_small_to_square_are_refused() -> None:
     with pytest.raises(DataError, match="rescale it"):
         gnomon.fit("vae", {"a": np.random.default_rng(0).normal(size=50) * 1e-300}, epochs=1, progress=False)
+
+
+def test_mixed_precision_learns_nearly_the_same() -> None:
+    told = {"epochs": 4, "progress": False}
+    full = gnomon.fit("regressor", "diabetes", **told).history[-1]["validation/loss"]
+    mixed = gnomon.fit("regressor", "diabetes", precision="bfloat16", **told).history[-1]["validation/loss"]
+    assert mixed == pytest.approx(full, rel=0.02) and mixed != full
+
+
+@pytest.mark.slow
+def test_a_compiled_loss_learns_the_same() -> None:
+    told = {"epochs": 3, "progress": False}
+    plain = gnomon.fit("regressor", "diabetes", compile="off", **told)
+    compiled = gnomon.fit("regressor", "diabetes", compile="on", **told)
+    assert compiled.info["decisions"]["settings"]["compile"] and not plain.info["decisions"]["settings"]["compile"]
+    assert compiled.history[-1]["validation/loss"] == pytest.approx(plain.history[-1]["validation/loss"], rel=1e-4)

@@ -33,7 +33,8 @@ class Flow(Model):
 
     Args:
         spec: x a Vector or an Image; given, if any, is shown to every network: the density is p(x | given).
-        transforms: number of couplings.
+        transforms: number of couplings; None takes 4, from 5 columns on 6, or where `mixing` leaves columns out as many (up to 16) as
+            part every two of them.
         bins: pieces of each spline.
         hidden: width of each hidden layer of the networks.
         activation: name in `blocks.activations`.
@@ -42,6 +43,8 @@ class Flow(Model):
         bound: half the width of the interval inside which splines act, in standard deviations.
         mixing: what numbers go through after every second coupling: "lu" a learned linear map, "none" nothing; "auto" takes "lu"
             from 3 to 128 numbers.
+        frequencies: how many octaves of waves of the numbers a coupling's network sees beside the numbers, so that it can turn
+            sharply; None takes 3 for one or two columns, where they pay, and 0 beyond, where they lead small data astray.
         frequencies: octaves of waves (sines and cosines) of each number that the networks see beside it, for many sharp edges.
         size: factor on the widths.
 
@@ -73,20 +76,20 @@ class Flow(Model):
         self,
         spec: Spec,
         *,
-        transforms: int = 8,
-        bins: int = 8,
+        transforms: int | None = None,
+        bins: int = 16,
         hidden: Sequence[int] = (128, 128),
         activation: str = "silu",
         dropout: float | None = None,
         bound: float = 4.0,
         mixing: Mixing = "auto",
-        frequencies: int = 0,
+        frequencies: int | None = None,
         size: float = 1.0,
     ) -> None:
         super().__init__(spec)
         kind = wants(spec, (Vector, Image), by="Flow")
         width = math.prod(kind.shape)
-        _check(width, transforms, bins, bound, size)
+        _check(width, transforms=transforms, bins=bins, bound=bound, frequencies=frequencies, size=size)
         self.shape = kind.shape
         self.layout = Layout(tuple(range(width)), (), (), ()) if isinstance(kind, Image) else Layout.of(kind)
         self.plain = self.layout.reals == tuple(range(width))
@@ -103,8 +106,13 @@ class Flow(Model):
         self.categories = CategoryChain(self.layout.classes, given=given, **network) if self.layout.labels else None
         given += self.categories.outputs if self.categories is not None else 0
         mixed = mixing == "lu" or (mixing == "auto" and 3 <= self.numbers <= _MIXED_AT_MOST)
+        columns = self.numbers + self.angles
+        if transforms is None:
+            transforms = _usual_transforms(columns, alone=self.angles > 0 or not mixed)
+        if frequencies is None:
+            frequencies = 3 if columns <= 2 else 0
         coupling = {"given": given, "bins": bins, "bound": bound, "frequencies": frequencies, **network}
-        self.bijection = self._chain(kind, transforms, coupling, mixed) if self.numbers + self.angles else None
+        self.bijection = self._chain(kind, transforms, coupling, mixed) if columns else None
 
     def _chain(self, kind: Vector | Image, transforms: int, coupling: dict[str, Any], mixed: bool) -> Chain:
         """From numbers, then angles, to noise."""
@@ -227,11 +235,23 @@ class Flow(Model):
         return -0.5 * line.square().sum(1) - constant
 
 
-def _check(width: int, transforms: int, bins: int, bound: float, size: float) -> None:
+def _usual_transforms(columns: int, *, alone: bool) -> int:
+    """Couplings for so many columns; `alone` if some meet the others in couplings only."""
+    if columns <= 4:
+        return 4
+    return min(max(6, 2 * (columns - 1).bit_length()), 16) if alone else 6
+
+
+_LEAST: dict[str, float] = {"transforms": 1, "bins": 2, "frequencies": 0}
+
+
+def _check(width: int, **options: float | None) -> None:
     if width == 0:
         raise DataError("Flow wants x to have at least one column; got none")
-    if transforms < 1 or bins < 2 or not bound > 0 or not size > 0:
-        raise OptionError(
-            f"options of Flow: transforms must be 1 or more, bins 2 or more, bound and size above 0; "
-            f"got transforms={transforms}, bins={bins}, bound={bound}, size={size}"
-        )
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name in _LEAST and value < _LEAST[name]:
+            raise OptionError(f"option '{name}' of Flow must be {_LEAST[name]} or more; got {value}")
+        if not value > 0 and name not in _LEAST:
+            raise OptionError(f"option '{name}' of Flow must be above 0; got {value}")
