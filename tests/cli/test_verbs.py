@@ -242,7 +242,7 @@ def test_several_seeds_make_several_runs(place: Path, tmp_path: Path) -> None:
         (["sample", "{here}/vae", "-n", "3", "-o", "{new}.csv", "--given", "bean=10"], "did you mean 'beam'"),
         (["sample", "{here}/vae", "-n", "3", "-o", "{new}.csv"], "drop_given"),
         (["sample", "{here}/pca", "-n", "3", "-o", "{new}.csv", "--given", "beam=1"], "without conditions"),
-        (["sample", "{here}/pca", "-n", "0", "-o", "{new}.csv"], "from 1"),
+        (["sample", "{here}/pca", "-n", "0", "-o", "{new}.csv"], "of 1 or more"),
         (["sample", "{here}/pca", "-n", "3", "-o", "{here}/events.csv"], "already exists"),
         (["sample", "{here}/pca", "-n", "3", "-o", "{new}.xyz"], "xyz"),
         (["sample", "{here}/pca", "-n", "3"], "--out"),
