@@ -10,7 +10,7 @@ import pytest
 
 from gnomon import registry
 from gnomon.checks import Case, Effort, LeftOut, Likelihood, Predictions, Reconstruction, Sides, Statistic, judge
-from gnomon.checks.sources import assemble
+from gnomon.checks.gathering.sources import assemble
 from gnomon.data import Examples, Image, Spec
 from tests.checks.samples import COLUMNS, sides
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gnomon.checks import Case, Effort, Sides
-from gnomon.checks.c2st import c2st_auc
-from gnomon.checks.columns import ks, kuiper, tv, w1
-from gnomon.checks.correlation import correlation
 from gnomon.checks.nulls import Pool, corrected_for_places, error_of_distance, holm, null_draws, permutation_p
+from gnomon.checks.statistics.c2st import c2st_auc
+from gnomon.checks.statistics.columns import ks, kuiper, tv, w1
+from gnomon.checks.statistics.correlation import correlation
 from tests.checks.samples import sides
 
 COLUMNWISE = (w1, ks, kuiper, tv, correlation)
@@ -95,7 +95,7 @@ def test_the_classifier_test_is_uniform_and_covers_in_200_repeats(weights: str |
 
 
 def test_a_clean_null_rarely_has_findings() -> None:
-    from gnomon.checks.report import Report
+    from gnomon.checks.reports.report import Report
 
     found = 0
     for seed in range(40):

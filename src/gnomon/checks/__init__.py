@@ -3,8 +3,8 @@
 from gnomon.checks.case import Case, Likelihood, Predictions, Reconstruction
 from gnomon.checks.effort import Effort
 from gnomon.checks.judging import check, judge
-from gnomon.checks.report import Report
-from gnomon.checks.requirements import parse_demand, requirements
+from gnomon.checks.reports.report import Report
+from gnomon.checks.reports.requirements import parse_demand, requirements
 from gnomon.checks.sides import Side, Sides
 from gnomon.checks.statistic import LeftOut, Measure, Statistic
 

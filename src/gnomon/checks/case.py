@@ -85,6 +85,76 @@ class Reconstruction:
 
 
 @dataclass(frozen=True, eq=False)
+class Latent:
+    """Held-out rows as the noise from which an exact density would draw them.
+
+    Args:
+        normal: ``(n, D)`` coordinates that are standard normal if the density is right.
+        uniform: ``(n, C)`` coordinates that are uniform on [0, 1] if it is.
+        weight: ``(n,)`` with mean 1, or None.
+    """
+
+    normal: Floats
+    uniform: Floats
+    weight: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Held-out rows among rows drawn under the same condition, for simulation-based calibration.
+
+    Args:
+        names: ``(D,)`` of the columns that are ranked.
+        ranks: ``(n, D)`` how many of the drawn values lie below the held-out one, ties shared out at random: 0 … draws.
+        draws: rows drawn per held-out row.
+        distance_ranks: ``(n,)`` how many of the drawn rows lie nearer to a random reference point than the held-out row: 0 … draws.
+        weight: ``(n,)`` with mean 1, or None.
+    """
+
+    names: tuple[str, ...]
+    ranks: NDArray[np.intp]
+    draws: int
+    distance_ranks: NDArray[np.intp]
+    weight: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Anomalies:
+    """Anomaly scores beside the truth.
+
+    Args:
+        scores: ``(n,)`` larger is stranger.
+        truth: ``(n,)`` whether the row is an anomaly.
+        weight: ``(n,)`` with mean 1, or None.
+    """
+
+    scores: Floats
+    truth: NDArray[np.bool_]
+    weight: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Class probabilities that a classifier, trained on the user's labels, gives to rows of both sides.
+
+    Args:
+        target: name of the label.
+        classes: the user's names of the classes.
+        real: ``(n, classes)`` on real rows it was not trained on.
+        generated: ``(m, classes)``.
+        accuracy: share of those real rows that it gets right.
+        weights: of both sides, ``(n,)`` and ``(m,)`` with mean 1, or None.
+    """
+
+    target: str
+    classes: tuple[Any, ...]
+    real: Floats
+    generated: Floats
+    accuracy: float
+    weights: tuple[Floats | None, Floats | None] = (None, None)
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """What is judged.
 
@@ -93,6 +163,10 @@ class Case:
         likelihood: log-probabilities, or None.
         predictions: one entry per predicted target; empty if the model does not predict.
         reconstruction: rows and their reconstructions, or None.
+        latent: held-out rows as noise, or None.
+        ranks: held-out rows among rows drawn under their condition, or None.
+        anomalies: anomaly scores with known truth, or None.
+        labelled: class probabilities of both sides, or None.
         effort: sizes to keep to.
         seed: of every random choice.
         pictures: what statistics leave for the figures of the report, by name.
@@ -102,6 +176,10 @@ class Case:
     likelihood: Likelihood | None = None
     predictions: tuple[Predictions, ...] = ()
     reconstruction: Reconstruction | None = None
+    latent: Latent | None = None
+    ranks: Ranks | None = None
+    anomalies: Anomalies | None = None
+    labelled: Labelled | None = None
     effort: Effort = Effort()
     seed: int = 0
     pictures: dict[str, Any] = field(default_factory=dict, repr=False)

@@ -28,6 +28,10 @@ class Effort:
         joint_rows: at most so many rows a side for statistics that train a classifier.
         retrainings: how many times that classifier is trained anew on relabelled rows.
         model_rows: at most so many rows a side for which the model computes log-probabilities.
+        kernel_rows: at most so many rows a side for kernels, which look at all pairs of rows.
+        neighbour_rows: at most so many rows a side whose nearest neighbours are sought.
+        transport_rows: at most so many rows a side between which mass is moved.
+        few_draws: number of relabellings where each costs as much as the value.
         seconds: the budget these sizes were chosen for.
     """
 
@@ -38,6 +42,10 @@ class Effort:
     joint_rows: int = 10_000
     retrainings: int = 24
     model_rows: int = 20_000
+    kernel_rows: int = 4_000
+    neighbour_rows: int = 5_000
+    transport_rows: int = 400
+    few_draws: int = 99
     seconds: float = DEFAULT
 
     @classmethod
@@ -60,14 +68,22 @@ class Effort:
         joint_rows = _between((0.5 * seconds / fits - 0.004 * columns) / (1e-6 * (3 + 0.25 * columns)), 1_000, 20_000)
         rows = _between(0.1 * seconds / (columns * 3e-7), 20_000, 1_000_000)
         model_rows = _between(seconds * 700, 1_000, 200_000)
-        return cls(rows, null_rows, draws, more_draws, joint_rows, retrainings, model_rows, seconds)
+        kernel_rows = _between(770 * math.sqrt(seconds), 500, 20_000)
+        neighbour_rows = _between(1000 * math.sqrt(seconds), 1_000, 20_000)
+        transport_rows = _between(75 * math.sqrt(seconds), 100, 2_000)
+        few_draws = 99 if seconds >= 10 else 49
+        return cls(
+            rows, null_rows, draws, more_draws, joint_rows, retrainings, model_rows, kernel_rows, neighbour_rows, transport_rows, few_draws,
+            seconds,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return (
             f"budget {self.seconds:g} s: at most {self.rows:,} rows a side compared, {self.null_rows:,} relabelled {self.draws} times "
             f"(and {self.more_draws} more where all of these are exceeded), "
             f"{self.joint_rows:,} for classifiers trained {self.retrainings} times on relabelled rows, "
-            f"{self.model_rows:,} for log-probabilities"
+            f"{self.model_rows:,} for log-probabilities, {self.kernel_rows:,} for kernels, {self.neighbour_rows:,} for nearest neighbours, "
+            f"{self.transport_rows:,} for exact transport"
         )
 
 

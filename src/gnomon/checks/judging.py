@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnomon import registry
-from gnomon.checks import pictures
 from gnomon.checks.case import Case
-from gnomon.checks.report import Report
-from gnomon.checks.sources import Reading, case_of_data
+from gnomon.checks.gathering.sources import Reading, case_of_data
+from gnomon.checks.reports import pictures
+from gnomon.checks.reports.report import Report
 from gnomon.checks.statistic import LeftOut, Statistic
 from gnomon.data import Support
 from gnomon.errors import OptionError
@@ -64,7 +64,7 @@ def check(
         return judge(case, title="Generated data against real data", notes=notes)
     if weight is not None or drop or columns is not None or kind is not None:
         raise OptionError("weight, drop, columns and kind are for two data sets; a run knows its columns")
-    from gnomon.checks.learned_case import case_of
+    from gnomon.checks.gathering.learned_case import case_of
 
     case, notes, warnings = case_of(learned, data_or_generated, budget=budget, seed=seed)
     return judge(case, title=f"Check of a {learned.name}", notes=notes, warnings=warnings)

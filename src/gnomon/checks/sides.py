@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from gnomon.data import Categorical, Column, Periodic
+from gnomon.data import Categorical, Column, Periodic, Ragged
 from gnomon.data.seeds import mix
 from gnomon.errors import DataError
 
@@ -28,11 +29,15 @@ class Side:
         values: ``(n, D)`` float64: one number per column, codes for categories.
         weight: ``(n,)`` weights with mean 1, or None when all rows count the same. Signed weights are allowed.
         pixels: ``(n, channels, *size)`` if an example is an image, else None.
+        sets: the elements of each row's set if an example is a set, else None.
+        embedding: ``(n, k)`` features of each example by a trained encoder, or None.
     """
 
     values: Floats
     weight: Floats | None = None
     pixels: NDArray[Any] | None = None
+    sets: Ragged | None = None
+    embedding: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -44,8 +49,9 @@ class Side:
 
     def at(self, rows: NDArray[np.intp]) -> Side:
         """Some of the rows; the weights keep their scale relative to each other."""
-        pixels = None if self.pixels is None else self.pixels[rows]
-        return Side(self.values[rows], None if self.weight is None else self.weight[rows], pixels)
+        weight, pixels, embedding = (None if part is None else part[rows] for part in (self.weight, self.pixels, self.embedding))
+        sets = None if self.sets is None else self.sets[torch.from_numpy(rows)]
+        return Side(self.values[rows], weight, pixels, sets, embedding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +65,7 @@ class Sides:
         shared: names of columns that were copied from the real side (conditions): compared only together with others.
         paired: whether row i of both sides has the same condition, so that under the null the two may be swapped.
         missing: rows with missing values that were left out, on the real and on the generated side.
+        train: rows that the model was trained on, with the same columns, or None if they are not at hand.
         seed: of every random choice; each statistic has a stream of its own.
 
     Raises:
@@ -76,6 +83,7 @@ class Sides:
     shared: tuple[str, ...] = ()
     paired: bool = False
     missing: tuple[int, int] = (0, 0)
+    train: Side | None = None
     seed: int = 0
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -180,25 +188,30 @@ class Sides:
 
     def _features(self) -> tuple[tuple[Feature, ...], Floats, Floats]:
         listed: list[Feature] = []
-        parts: list[list[Floats]] = [[], []]
         for i, column in enumerate(self.columns):
-            sides = (self.real.values[:, i], self.generated.values[:, i])
-            support = column.support
+            listed += [Feature(name, i) for name in self._feature_names(column, i)]
+        return tuple(listed), self.features_of(self.real), self.features_of(self.generated)
+
+    def _feature_names(self, column: Column, i: int) -> list[str]:
+        if isinstance(column.support, Periodic):
+            return [f"cos {column.name}", f"sin {column.name}"]
+        if isinstance(column.support, Categorical):
+            return [f"{column.name} = {column.support.values[k]}" for k in self.indicated()[i]]
+        return [column.name]
+
+    def features_of(self, side: Side) -> Floats:
+        """``(rows, F)``: the features, as `features` lists them, of any rows with these columns."""
+        made: list[Floats] = []
+        for i, column in enumerate(self.columns):
+            values, support = side.values[:, i], column.support
             if isinstance(support, Periodic):
-                turns = [2 * np.pi * (values - support.low) / support.period for values in sides]
-                made = [(f"cos {column.name}", [np.cos(t) for t in turns]), (f"sin {column.name}", [np.sin(t) for t in turns])]
+                turns = 2 * np.pi * (values - support.low) / support.period
+                made += [np.cos(turns), np.sin(turns)]
             elif isinstance(support, Categorical):
-                frequent = self.indicated()[i]
-                made = [(f"{column.name} = {support.values[k]}", [(v == k).astype(np.float64) for v in sides]) for k in frequent]
+                made += [(values == k).astype(np.float64) for k in self.indicated()[i]]
             else:
-                made = [(column.name, list(sides))]
-            for name, values in made:
-                listed.append(Feature(name, i))
-                parts[0].append(values[0])
-                parts[1].append(values[1])
-        empty = [np.empty((len(side), 0)) for side in (self.real, self.generated)]
-        both = [np.stack(part, axis=1) if part else none for part, none in zip(parts, empty, strict=True)]
-        return tuple(listed), both[0], both[1]
+                made.append(values)
+        return np.stack(made, axis=1) if made else np.empty((len(side), 0))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from gnomon.checks.effort import Effort
 from gnomon.checks.nulls import Pool, corrected_for_places, error_of_distance, null_draws, permutation_p
 from gnomon.checks.sides import Floats, Sides
 from gnomon.checks.statistic import Statistic
-from gnomon.checks.wording import change_of_category, change_of_values, most_different_place
+from gnomon.checks.statistics.wording import change_of_category, change_of_values, most_different_place
 from gnomon.data import Categorical, Column, Periodic
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from gnomon.checks import Case, Effort, Sides
-from gnomon.checks.columns import CELLS, ks, kuiper, tv, w1
 from gnomon.checks.nulls import Pool
+from gnomon.checks.statistics.columns import CELLS, ks, kuiper, tv, w1
 from gnomon.data import Categorical, Column, Integer, Periodic
 
 QUICK = Effort(draws=99, more_draws=0)
@@ -125,7 +125,7 @@ def test_far_from_the_null_the_value_is_the_truth_within_its_error(shift: float)
     ],
 )
 def test_changes_of_one_in_ten_columns_are_found_and_named(change, words: str) -> None:
-    from gnomon.checks.report import Report
+    from gnomon.checks.reports.report import Report
 
     rng = np.random.default_rng(6)
     real, generated = rng.normal(size=(10_000, 10)), rng.normal(size=(10_000, 10))

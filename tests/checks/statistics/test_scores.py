@@ -8,10 +8,10 @@ from scipy import stats
 from sklearn import metrics
 
 from gnomon.checks import Case, Effort, LeftOut, Likelihood, Predictions, Reconstruction, Report, Sides
-from gnomon.checks.likelihood import gaussian_baseline, log_likelihood
-from gnomon.checks.predictions import accuracy, ece, log_loss, r2, rmse, spread_coverage
-from gnomon.checks.reconstruction import reconstruction
-from gnomon.checks.validity import missing, outside
+from gnomon.checks.statistics.likelihood import gaussian_baseline, log_likelihood
+from gnomon.checks.statistics.predictions import accuracy, ece, log_loss, r2, rmse, spread_coverage
+from gnomon.checks.statistics.reconstruction import reconstruction
+from gnomon.checks.statistics.validity import missing, outside
 from gnomon.data import Bounded, Categorical, Column, Periodic, Positive
 
 QUICK = Effort(draws=99, more_draws=0)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gnomon.checks.c2st import describe_auc
 from gnomon.checks.nulls import holm
 from gnomon.checks.statistic import Statistic, number, plus_minus
+from gnomon.checks.statistics.c2st import describe_auc
 
 LEVEL = 0.01
 """Chance that a check of a perfect model finds anything at all."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gnomon.checks.pictures import Heat, Histogram, Reliability, Tiles
+from gnomon.checks.reports.pictures import Heat, Histogram, Reliability, Tiles
 from gnomon.checks.sides import Floats
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.checks.case import Case
-from gnomon.checks.correlation import Correlations
 from gnomon.checks.sides import Floats, Side, Sides
 from gnomon.checks.statistic import Statistic, number
+from gnomon.checks.statistics.correlation import Correlations
 from gnomon.data import Categorical, Column, Integer, Periodic
 
 BINS = 40

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gnomon.checks import Case, Effort, Report, Sides, Statistic, check, judge
-from gnomon.checks.figures import DARK, LIGHT, printable
+from gnomon.checks.reports.figures import DARK, LIGHT, printable
 from gnomon.data import Categorical, Column
 from gnomon.errors import RunError
 from tests.checks.samples import sides

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from gnomon import __version__
-from gnomon.checks import verdict as verdicts
-from gnomon.checks.pictures import Pictures
+from gnomon.checks.reports import verdict as verdicts
+from gnomon.checks.reports.pictures import Pictures
 from gnomon.checks.statistic import Statistic, number, plus_minus
 from gnomon.errors import RunError
 
@@ -101,7 +101,7 @@ class Report:
         """One page with all figures inside it: no script, no style sheet or font from elsewhere."""
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
-        pages = Environment(loader=PackageLoader("gnomon.checks"), autoescape=True, undefined=StrictUndefined, finalize=_visible)
+        pages = Environment(loader=PackageLoader("gnomon.checks.reports"), autoescape=True, undefined=StrictUndefined, finalize=_visible)
         wrong = self._wrong()
         rows = [{"cells": cells, "wrong": bad} for cells, bad in zip(self.table(), wrong, strict=True)]
         return pages.get_template("report.html").render(
@@ -148,7 +148,7 @@ class Report:
         return [verdicts.sentence(row) in said for row in self.statistics]
 
     def _sections(self) -> list[dict[str, Any]]:
-        from gnomon.checks import figures
+        from gnomon.checks.reports import figures
 
         shown = self.pictures
         tiles = [] if shown.tiles is None else figures.draw_tiles(shown.tiles)

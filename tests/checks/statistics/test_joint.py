@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gnomon.checks import Case, Effort, Sides
-from gnomon.checks.c2st import Classifier, Table, auc, c2st_auc, cross_fit, judged_by, tabulate
-from gnomon.checks.correlation import correlation, correlations
+from gnomon.checks.statistics.c2st import Classifier, Table, auc, c2st_auc, cross_fit, judged_by, tabulate
+from gnomon.checks.statistics.correlation import correlation, correlations
 from gnomon.data import Categorical, Column, Periodic
 from tests.checks.samples import sides
 
@@ -50,7 +50,7 @@ def test_standard_errors_are_those_of_repetition() -> None:
 
 
 def test_a_wrong_correlation_is_named_with_its_columns_and_nothing_else() -> None:
-    from gnomon.checks.report import Report
+    from gnomon.checks.reports.report import Report
 
     rng = np.random.default_rng(2)
     made = Sides.of(_pair(0.5, 10_000, rng), _pair(0.42, 10_000, rng), ["pt", "eta", "phi", "mass"])
@@ -159,7 +159,7 @@ def test_any_classifier_with_the_two_methods_will_do() -> None:
 
 def test_large_images_are_shown_as_components() -> None:
     rng = np.random.default_rng(6)
-    from gnomon.checks.c2st import _seen
+    from gnomon.checks.statistics.c2st import _seen
 
     assert _seen(rng.integers(0, 255, (50, 16)).astype(np.uint8)).shape == (50, 16)
     assert _seen(rng.normal(size=(90, 900))).shape == (90, 64)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gnomon.checks.case import Case
 from gnomon.checks.effort import Effort
-from gnomon.checks.images import image_columns
+from gnomon.checks.gathering.images import image_columns
 from gnomon.checks.sides import Floats, Side, Sides
 from gnomon.data import Categorical, Column, Examples, Image, Kind, Label, Spec, Support, Vector, mix, prepare, read
 from gnomon.errors import DataError

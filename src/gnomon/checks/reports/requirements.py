@@ -13,7 +13,7 @@ from gnomon.errors import OptionError
 from gnomon.options import unknown
 
 if TYPE_CHECKING:
-    from gnomon.checks.report import Report
+    from gnomon.checks.reports.report import Report
 
 _SIGNS: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gnomon.checks.case import Case
-from gnomon.checks.likelihood import weighted_mean
 from gnomon.checks.sides import Floats
 from gnomon.checks.statistic import LeftOut, Statistic, plus_minus
+from gnomon.checks.statistics.likelihood import weighted_mean
 from gnomon.data import Categorical, Column, Periodic
 
 FEWEST = 10

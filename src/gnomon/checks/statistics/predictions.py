@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from gnomon.checks.case import Case, Predictions
-from gnomon.checks.likelihood import weighted_mean
 from gnomon.checks.nulls import error_of_distance, permutation_p
 from gnomon.checks.sides import Floats
 from gnomon.checks.statistic import LeftOut, Statistic, number, plus_minus
+from gnomon.checks.statistics.likelihood import weighted_mean
 
 FEWEST = 10
 BINS = 15

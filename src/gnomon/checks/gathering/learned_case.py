@@ -13,8 +13,8 @@ import torch
 
 from gnomon.checks.case import Case, Likelihood, Predictions, Reconstruction
 from gnomon.checks.effort import Effort
+from gnomon.checks.gathering.sources import assemble, thinned
 from gnomon.checks.sides import Floats, Sides
-from gnomon.checks.sources import assemble, thinned
 from gnomon.data import Categorical, Examples, Image, Integer, Label, Periodic, Prepared, Spec, Vector, fingerprint, prepare
 from gnomon.data.seeds import mix
 from gnomon.errors import AbilityError, DataError
@@ -53,9 +53,10 @@ def case_of(learned: Learned, data: Any, *, budget: str | float | None, seed: in
     if predicts:
         found = _predictions(learned, raw)
         likelihood = _likelihood(learned, raw, None, effort, seed, notes)
-        return Case(None, likelihood, found, None, effort, seed), notes, warnings
+        return Case(likelihood=likelihood, predictions=found, effort=effort, seed=seed), notes, warnings
     sides, drawn = (None, None) if not samples else _sides(learned, raw, seed)
-    case = Case(sides, _likelihood(learned, raw, drawn, effort, seed, notes), (), _reconstruction(learned, raw, effort, seed), effort, seed)
+    likelihood, again = _likelihood(learned, raw, drawn, effort, seed, notes), _reconstruction(learned, raw, effort, seed)
+    case = Case(sides, likelihood, reconstruction=again, effort=effort, seed=seed)
     if case.sides is None and case.likelihood is None and case.reconstruction is None:
         raise AbilityError(f"{learned.name} can only {', '.join(learned.abilities) or 'do nothing'}; there is nothing in that to check")
     return case, notes, warnings

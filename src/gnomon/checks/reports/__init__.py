@@ -1,0 +1,1 @@
+"""What is done with the statistics: findings and verdict, demands, the report and its figures."""
