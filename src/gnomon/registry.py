@@ -128,6 +128,8 @@ statistics = Registry(
         "r2": "gnomon.checks.statistics.predictions:r2",
         "spread_coverage": "gnomon.checks.statistics.predictions:spread_coverage",
         "reconstruction": "gnomon.checks.statistics.reconstruction:reconstruction",
+        "ssim": "gnomon.checks.statistics.reconstruction:ssim",
+        "psnr": "gnomon.checks.statistics.reconstruction:psnr",
     },
 )
 

@@ -5,8 +5,9 @@ Parts that a check does not have are None; a statistic returns no rows where wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,54 @@ from gnomon.checks.effort import Effort
 from gnomon.checks.sides import Floats, Sides
 from gnomon.data import Column
 from gnomon.data.seeds import mix
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Rows as points of the space in which classical densities are fitted: network space, or the user's units.
+
+    Args:
+        points: ``(k, n, D)`` numbers: k places spread over each row's cell where columns hold whole numbers, else k = 1.
+        log_det: ``(k, n)`` log |d points / d user's units|, and the log of the share that a place has in the mean over the cell.
+        given: ``(n, G)`` conditions that are numbers.
+        code: ``(n,)`` which combination of categories a row has.
+        given_code: ``(n,)`` which combination of categories its condition has.
+        codes: how many combinations of categories a row may have.
+        weight: ``(n,)`` or None.
+    """
+
+    points: Floats
+    log_det: Floats
+    given: Floats
+    code: NDArray[np.intp]
+    given_code: NDArray[np.intp]
+    codes: int = 1
+    weight: Floats | None = None
+
+    def __len__(self) -> int:
+        return self.points.shape[1]
+
+    @classmethod
+    def of(cls, numbers: Floats, given: Floats | None = None, weight: Floats | None = None) -> Places:
+        """Rows ``(n, D)`` of real numbers, in the user's units, under conditions ``(n, G)``."""
+        rows = len(numbers)
+        none = np.zeros(rows, dtype=np.intp)
+        return cls(numbers[None], np.zeros((1, rows)), np.empty((rows, 0)) if given is None else given, none, none, 1, weight)
+
+    def at(self, rows: NDArray[Any]) -> Places:
+        """Some of the rows."""
+        weight = None if self.weight is None else self.weight[rows]
+        parts = (self.points[:, rows], self.log_det[:, rows], self.given[rows], self.code[rows], self.given_code[rows])
+        return Places(*parts, self.codes, weight)
+
+    def joined(self, other: Places) -> Places:
+        """These rows, then others of the same columns and as many places."""
+        pairs = [(getattr(self, name), getattr(other, name)) for name in ("points", "log_det", "given", "code", "given_code")]
+        parts = [np.concatenate(pair, axis=1 if i < 2 else 0) for i, pair in enumerate(pairs)]
+        weights = [np.ones(len(one)) if one.weight is None else one.weight for one in (self, other)]
+        return Places(*parts, self.codes, None if self.weight is None and other.weight is None else np.concatenate(weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +76,12 @@ class Likelihood:
         weight: ``(n,)`` weights of the held-out rows, or None.
         bound: whether these are lower bounds.
         paired: whether row i of both was drawn under the same condition.
-        numbers: ``(n, D)`` the rows themselves if a Gaussian is a meaningful baseline for them, else None.
-        given: ``(n, G)`` their conditions, or None.
-        others: ``(m, D + G)`` further rows with their conditions, to which the Gaussian is fitted too, or None.
-        lattice: ``(D,)`` whether each column holds whole numbers.
+        places: the held-out rows as points, if classical densities are meaningful beside the model, else None.
+        others: further rows as points, one place each, to which classical densities are fitted, or None.
+        seen: whether `others` are rows that the model was trained on; if not, the held-out rows are fitted to in turn as well.
+        given: ``(n, G)`` conditions in the user's units, or None.
+        given_columns: name and support of each condition.
+        pixels: how many numbers one image has, if these are levels, else 0.
     """
 
     real: Floats
@@ -38,10 +89,12 @@ class Likelihood:
     weight: Floats | None = None
     bound: bool = False
     paired: bool = False
-    numbers: Floats | None = None
+    places: Places | None = None
+    others: Places | None = None
+    seen: bool = False
     given: Floats | None = None
-    others: Floats | None = None
-    lattice: NDArray[np.bool_] | None = None
+    given_columns: tuple[Column, ...] = ()
+    pixels: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +129,16 @@ class Reconstruction:
         real: ``(n, D)`` the rows.
         again: ``(n, D)`` as reconstructed.
         weight: ``(n,)`` or None.
+        shape: ``(channels, *size)`` of an image, None for a table.
+        data_range: largest value less smallest one that a pixel can have; 0 for a table.
     """
 
     columns: tuple[Column, ...]
     real: Floats
     again: Floats
     weight: Floats | None = None
+    shape: tuple[int, ...] | None = None
+    data_range: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +149,13 @@ class Latent:
         normal: ``(n, D)`` coordinates that are standard normal if the density is right.
         uniform: ``(n, C)`` coordinates that are uniform on [0, 1] if it is.
         weight: ``(n,)`` with mean 1, or None.
+        inversion: ``(n,)`` how far a row comes back from its noise: the largest over its columns, in spreads of the column; or None.
     """
 
     normal: Floats
     uniform: Floats
     weight: Floats | None = None
+    inversion: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +168,7 @@ class Ranks:
         draws: rows drawn per held-out row.
         distance_ranks: ``(n,)`` how many of the drawn rows lie nearer to a random reference point than the held-out row: 0 … draws.
         weight: ``(n,)`` with mean 1, or None.
+        central_ranks: ``(n,)`` how many of the drawn rows lie nearer to their own centre than the held-out row does, or None.
     """
 
     names: tuple[str, ...]
@@ -116,6 +176,7 @@ class Ranks:
     draws: int
     distance_ranks: NDArray[np.intp]
     weight: Floats | None = None
+    central_ranks: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +204,9 @@ class Labelled:
         real: ``(n, classes)`` on real rows it was not trained on.
         generated: ``(m, classes)``.
         accuracy: share of those real rows that it gets right.
+        chance: share that would be right by always naming the most frequent class.
         weights: of both sides, ``(n,)`` and ``(m,)`` with mean 1, or None.
+        paired: whether row i of both sides has the same condition, so that under the null the two may be swapped.
     """
 
     target: str
@@ -151,7 +214,16 @@ class Labelled:
     real: Floats
     generated: Floats
     accuracy: float
+    chance: float = 0.0
     weights: tuple[Floats | None, Floats | None] = (None, None)
+    paired: bool = False
+    _known: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Any, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed at the first request only: what several statistics share."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import Any
 from gnomon import registry
 from gnomon.checks.case import Case
 from gnomon.checks.gathering.sources import Reading, case_of_data
-from gnomon.checks.reports import pictures
+from gnomon.checks.reports import collecting
 from gnomon.checks.reports.report import Report
 from gnomon.checks.statistic import LeftOut, Statistic
 from gnomon.data import Support
@@ -87,7 +87,7 @@ def judge(case: Case, *, title: str = "Check", notes: Sequence[str] = (), warnin
         except LeftOut as reason:
             told.append(f"{name} is left out: {reason}")
     told += [str(case.effort), f"seed {case.seed}"]
-    return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=warnings, pictures=pictures.collect(case, rows))
+    return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=warnings, pictures=collecting.collect(case, rows))
 
 
 def _sizes(case: Case) -> str:

@@ -36,7 +36,7 @@ class Statistic:
 
     Example:
         >>> str(Statistic("w1", "pt", 0.31, 0.02, 0.04, 0.01, p=0.001, n=500))
-        'w1 of pt: 0.310 ± 0.020 (null 0.040 ± 0.010, p 0.001)'
+        'w1 of pt 0.310 ± 0.020, null 0.040 ± 0.010, p 0.001'
     """
 
     name: str
@@ -53,9 +53,9 @@ class Statistic:
     alarm: Alarm = "low"
 
     def __str__(self) -> str:
-        p = f", p {number(self.p)}" if math.isfinite(self.p) else ""
-        null = f" (null {plus_minus(self.null, self.null_error)}{p})" if math.isfinite(self.null) else ""
-        return f"{self.name} of {self.where}: {plus_minus(self.value, self.error)}{null}"
+        p = f", p {number(self.p, 2)}" if math.isfinite(self.p) else ""
+        null = f", null {plus_minus(self.null, self.null_error)}{p}" if math.isfinite(self.null) else ""
+        return f"{self.name} of {self.where} {plus_minus(self.value, self.error)}{null}"
 
     @property
     def p_for_findings(self) -> float:

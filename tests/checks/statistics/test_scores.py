@@ -224,3 +224,20 @@ def test_missing_and_outside_values_are_counted_and_found() -> None:
     assert Report(missing(Case(lost))).findings[0].startswith("All columns: 25 of 425 generated rows hold missing values")
     assert not Report(missing(Case(Sides(made.columns, made.real, made.generated, missing=(20, 25))))).findings
     assert missing(Case(made)) == []
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_reconstructed_images_are_compared_pair_by_pair(weighted: bool) -> None:
+    from gnomon.checks.measures.image_quality import psnr as ratio
+    from gnomon.checks.statistics.reconstruction import psnr, ssim
+
+    rng = np.random.default_rng(0)
+    images = rng.random((40, 2, 12, 11))
+    again = np.clip(images + 0.1 * rng.normal(size=images.shape), 0, 1)
+    weight = rng.exponential(size=40) if weighted else None
+    flat = [part.reshape(40, -1) for part in (images, again)]
+    case = Case(reconstruction=Reconstruction((), *flat, weight, shape=(2, 12, 11), data_range=1.0))
+    (row,) = psnr(case)
+    assert row.value == pytest.approx(np.average(ratio(images, again, data_range=1.0), weights=weight))
+    assert row.value > row.null + 5 and ssim(case)[0].value > ssim(case)[0].null
+    assert psnr(Case(reconstruction=Reconstruction((), *flat))) == []

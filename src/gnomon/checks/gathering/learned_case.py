@@ -196,7 +196,10 @@ def _reconstruction(learned: Learned, raw: Examples, effort: Effort, seed: int) 
     kind = learned.spec.x
     columns = kind.columns if isinstance(kind, Vector) else ()
     flat = [values.reshape(len(values), -1).double().numpy() for values in (part.x, x)]
-    return Reconstruction(columns, flat[0], flat[1], weight)
+    if not isinstance(kind, Image):
+        return Reconstruction(columns, flat[0], flat[1], weight)
+    data_range = float(kind.levels - 1) if kind.levels is not None else float(np.ptp(flat[0]))
+    return Reconstruction(columns, flat[0], flat[1], weight, tuple(kind.shape), data_range)
 
 
 def _trained_on(learned: Learned, prepared: Prepared) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gnomon.checks.reports.pictures import Heat, Histogram, Reliability, Tiles
+from gnomon.checks.pictures import Bars, Curves, Heat, Histogram, Tiles
 from gnomon.checks.sides import Floats
 
 
@@ -58,7 +58,7 @@ class Figure:
 
 def draw_histogram(shown: Histogram) -> Figure:
     """Real and generated shares with errors, and their ratio below."""
-    return _both(printable(shown.name), shown.alt, lambda figure, theme: _histogram(figure, shown, theme), (4.2, 3.4))
+    return _both(printable(shown.name), shown.alt, lambda figure, theme: _histogram(figure, shown, theme), (4.2, 4.0))
 
 
 def draw_heat(shown: Heat) -> Figure:
@@ -67,17 +67,22 @@ def draw_heat(shown: Heat) -> Figure:
     return _both("Correlations: generated minus real", shown.alt, lambda figure, theme: _heat(figure, shown, theme), (size, size * 0.92))
 
 
-def draw_reliability(shown: Reliability) -> Figure:
-    """Accuracy against confidence."""
-    title = f"Calibration of {printable(shown.name)}"
-    return _both(title, shown.alt, lambda figure, theme: _reliability(figure, shown, theme), (3.8, 3.4))
+def draw_curves(shown: Curves) -> Figure:
+    """Lines with bands, and points with error bars."""
+    return _both(printable(shown.title, 80), shown.alt, lambda figure, theme: _curves(figure, shown, theme), (4.2, 3.4))
+
+
+def draw_bars(shown: Bars) -> Figure:
+    """Horizontal bars with their names."""
+    size = (4.2, float(np.clip(0.26 * len(shown.names) + 0.9, 1.6, 9.0)))
+    return _both(printable(shown.title, 80), shown.alt, lambda figure, theme: _bars(figure, shown, theme), size)
 
 
 def draw_tiles(shown: Tiles) -> list[Figure]:
     """Example images, real and generated; signals become small curves."""
     if shown.real.ndim == 2:
         parts = (("Real signals", shown.real), ("Generated signals", shown.generated))
-        return [_both(title, f"{title} out of {shown.alt}.", _curves(values), (4.8, 3.4)) for title, values in parts]
+        return [_both(title, f"{title} out of {shown.alt}.", _signals(values), (4.8, 3.4)) for title, values in parts]
     made = []
     for title, values in (("Real images", shown.real), ("Generated images", shown.generated)):
         png = _png(_grid(values))
@@ -89,7 +94,7 @@ def draw_tiles(shown: Tiles) -> list[Figure]:
 
 
 def _histogram(figure: Any, shown: Histogram, theme: Theme) -> None:
-    top, ratio = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
+    top, ratio, pull = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1.2, 1.0))
     edges, middle = shown.edges, (shown.edges[:-1] + shown.edges[1:]) / 2
     top.stairs(shown.real, edges, fill=True, color=theme.real, alpha=0.3)
     top.stairs(shown.real, edges, color=theme.real, linewidth=1.4, label="real")
@@ -98,23 +103,42 @@ def _histogram(figure: Any, shown: Histogram, theme: Theme) -> None:
     top.set_ylabel("share")
     top.set_ylim(0, None)
     top.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, 1.22), ncols=2)
+    _ratio(ratio, shown, theme)
+    _pull(pull, shown, theme)
+    if shown.labels:
+        names = [printable(label, 14) for label in shown.labels]
+        pull.set_xticks(middle, labels=names, rotation=60 if len(names) > 4 or max(map(len, names)) > 6 else 0)
+    if shown.left_out > 0:
+        pull.set_xlabel(f"up to {100 * shown.left_out:.2g} % of the rows lie outside", fontsize="small")
+
+
+def _ratio(axes: Any, shown: Histogram, theme: Theme) -> None:
+    """Generated over real in each bin, with the real side's error as a band."""
+    edges, middle = shown.edges, (shown.edges[:-1] + shown.edges[1:]) / 2
     known = shown.real > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.where(known, shown.generated / shown.real, np.nan)
         errors = np.where(known, shown.generated_error / shown.real, np.nan)
         band = np.where(known, shown.real_error / shown.real, np.nan)
-    ratio.stairs(1 + band, edges, baseline=1 - band, fill=True, color=theme.real, alpha=0.3)
-    ratio.axhline(1, color=theme.real, linewidth=1)
-    ratio.errorbar(middle, values, errors, fmt="o", markersize=2.4, color=theme.generated, elinewidth=0.8)
+    axes.stairs(1 + band, edges, baseline=1 - band, fill=True, color=theme.real, alpha=0.3)
+    axes.axhline(1, color=theme.real, linewidth=1)
+    axes.errorbar(middle, values, errors, fmt="o", markersize=2.4, color=theme.generated, elinewidth=0.8)
     trusted = values[np.isfinite(values) & (errors < 0.3)]
     reach = float(np.clip(np.abs(trusted - 1).max(initial=0.15) * 1.2, 0.2, 1.0))
-    ratio.set_ylim(1 - reach, 1 + reach)
-    ratio.set_ylabel("ratio")
-    if shown.labels:
-        names = [printable(label, 14) for label in shown.labels]
-        ratio.set_xticks(middle, labels=names, rotation=60 if len(names) > 4 or max(map(len, names)) > 6 else 0)
-    if shown.left_out > 0:
-        ratio.set_xlabel(f"up to {100 * shown.left_out:.2g} % of the rows lie outside", fontsize="small")
+    axes.set_ylim(1 - reach, 1 + reach)
+    axes.set_ylabel("ratio")
+
+
+def _pull(axes: Any, shown: Histogram, theme: Theme) -> None:
+    """Difference of each bin in its standard errors, with the band in which 95 % of bins lie without any fault."""
+    error = np.hypot(shown.real_error, shown.generated_error)
+    values = np.where(error > 0, (shown.generated - shown.real) / np.where(error > 0, error, 1.0), 0.0)
+    axes.axhspan(-2, 2, color=theme.real, alpha=0.15, linewidth=0)
+    axes.stairs(values, shown.edges, fill=True, color=theme.generated, alpha=0.8)
+    axes.axhline(0, color=theme.faint, linewidth=1)
+    reach = float(np.clip(np.abs(values).max(initial=0) * 1.1, 4.0, 50.0))
+    axes.set_ylim(-reach, reach)
+    axes.set_ylabel("pull")
 
 
 def _heat(figure: Any, shown: Heat, theme: Theme) -> None:
@@ -132,16 +156,42 @@ def _heat(figure: Any, shown: Heat, theme: Theme) -> None:
         axes.set_yticks([])
 
 
-def _reliability(figure: Any, shown: Reliability, theme: Theme) -> None:
+def _curves(figure: Any, shown: Curves, theme: Theme) -> None:
     axes = figure.subplots()
-    low = float(min(shown.confidence.min(), shown.accuracy.min(), 0.9))
-    axes.plot([low, 1], [low, 1], color=theme.faint, linewidth=1.2)
-    axes.errorbar(shown.confidence, shown.accuracy, shown.error, fmt="o", markersize=4, color=theme.generated, elinewidth=1)
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("share of right answers")
+    colours = {"real": theme.real, "generated": theme.generated, "expected": theme.faint}
+    for series in shown.series:
+        colour = colours[series.role]
+        if series.points:
+            bars = None if series.low is None or series.high is None else np.stack([series.y - series.low, series.high - series.y])
+            axes.errorbar(series.x, series.y, bars, fmt="o", markersize=3.5, color=colour, elinewidth=1, label=series.label or None)
+            continue
+        if series.low is not None and series.high is not None:
+            axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.3, linewidth=0)
+        style = (0, (4, 1.5)) if series.role == "generated" else "solid"
+        axes.plot(series.x, series.y, color=colour, linewidth=1.5, linestyle=style, label=series.label or None)
+    if "x" in shown.logarithmic:
+        axes.set_xscale("log")
+    if "y" in shown.logarithmic:
+        axes.set_yscale("log")
+    if shown.square:
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.01)
+    axes.set_xlabel(printable(shown.horizontal, 60))
+    axes.set_ylabel(printable(shown.vertical, 60))
+    if any(series.label for series in shown.series):
+        axes.legend(frameon=False, fontsize="small")
 
 
-def _curves(values: Floats) -> Callable[[Any, Theme], None]:
+def _bars(figure: Any, shown: Bars, theme: Theme) -> None:
+    axes = figure.subplots()
+    places = np.arange(len(shown.names))[::-1]
+    axes.barh(places, shown.values, color=theme.generated, height=0.65)
+    axes.set_yticks(places, labels=[printable(name, 24) for name in shown.names], fontsize="small")
+    axes.axvline(0, color=theme.faint, linewidth=1)
+    axes.set_xlabel(printable(shown.horizontal, 60))
+
+
+def _signals(values: Floats) -> Callable[[Any, Theme], None]:
     def draw(figure: Any, theme: Theme) -> None:
         for axes, values_of_one in zip(figure.subplots(4, 3).flat, values, strict=False):
             axes.plot(values_of_one, color=theme.real, linewidth=0.8)

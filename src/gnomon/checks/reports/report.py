@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
 import tempfile
@@ -16,12 +17,15 @@ from typing import Any
 
 from gnomon import __version__
 from gnomon.checks.reports import verdict as verdicts
-from gnomon.checks.reports.pictures import Pictures
+from gnomon.checks.reports.collecting import Pictures
 from gnomon.checks.statistic import Statistic, number, plus_minus
 from gnomon.errors import RunError
 
 FORMAT = 1
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+MOST_ROWS = 30
+"""Longer tables of statistics show one row of each statistic, and all of them behind a click."""
+
 FILES = ("report.html", "report.json", "report.md")
 
 
@@ -110,6 +114,7 @@ class Report:
             findings=self.findings,
             columns=self.columns,
             rows=rows,
+            chosen=rows if len(rows) <= MOST_ROWS else [rows[i] for i in self._most_striking()],
             sections=self._sections(),
             notes=self.notes,
             version=__version__,
@@ -147,6 +152,15 @@ class Report:
         said = set(self.findings)
         return [verdicts.sentence(row) in said for row in self.statistics]
 
+    def _most_striking(self) -> list[int]:
+        """The row of each statistic that is furthest from what it should be, in order."""
+        best: dict[str, tuple[float, int]] = {}
+        for i, row in enumerate(self.statistics):
+            rank = -row.p_for_findings if row.alarm == "low" and math.isfinite(row.p_for_findings) else 0.0
+            if row.name not in best or rank > best[row.name][0]:
+                best[row.name] = (rank, i)
+        return [i for _, i in best.values()]
+
     def _sections(self) -> list[dict[str, Any]]:
         from gnomon.checks.reports import figures
 
@@ -154,14 +168,16 @@ class Report:
         tiles = [] if shown.tiles is None else figures.draw_tiles(shown.tiles)
         heat = [] if shown.heat is None else [figures.draw_heat(shown.heat)]
         left_out = f" {shown.left_out} columns that differ less are left out." if shown.left_out else ""
-        band = "Solid and shaded: real. Dashed: generated, with standard errors. Below, their ratio; the band is the real side's error."
-        made = (
+        band = "Solid and shaded: real. Dashed: generated, with standard errors. Below, their ratio, with the real side's error as a band, "
+        band += "and the pull: the difference in standard errors; the band holds 95 % of the bins where nothing is wrong."
+        made = [
             ("images", "Examples", "The first examples of both sides on one scale.", tiles, True),
             ("marginals", "Column by column", band + left_out, [figures.draw_histogram(h) for h in shown.histograms], False),
             ("pairs", "Pairs of columns", "Difference of the correlations of every two columns; white where there is none.", heat, True),
-            ("calibration", "Calibration", "On the line: what is said with 80 % confidence is right in 80 % of cases.",
-             [figures.draw_reliability(r) for r in shown.reliability], False),
-        )  # fmt: skip
+        ]
+        for part in shown.sections:
+            drawn = [figures.draw_curves(c) for c in part.curves] + [figures.draw_bars(b) for b in part.bars]
+            made.append((part.anchor, part.title, part.words, drawn, False))
         return [
             {"anchor": anchor, "title": title, "words": words, "figures": [_embedded(f) for f in drawn], "wide": wide}
             for anchor, title, words, drawn, wide in made

@@ -1,6 +1,11 @@
-"""How much of the data comes back through a model's code: the share of the variance that its reconstructions explain."""
+"""How much of the data comes back through a model's code: the share of variance explained; for images also SSIM and PSNR.
+
+How images are compared pair by pair stands in `measures.image_quality`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -45,6 +50,34 @@ def reconstruction(case: Case) -> list[Statistic]:
     )  # fmt: skip
     claim = f"all columns: the reconstructions are no better than always answering the mean (reconstruction {plus_minus(1 - lost, error)})"
     return [made.with_(claim=claim)]
+
+
+def ssim(case: Case) -> list[Statistic]:
+    """Mean structural similarity of images and their reconstructions; the null is the mean image as constant answer."""
+    from gnomon.checks.measures.image_quality import ssim as similarity
+
+    return _image_quality(case, "ssim", lambda one, two, span: similarity(one, two, data_range=span), "1 is perfect")
+
+
+def psnr(case: Case) -> list[Statistic]:
+    """Mean peak signal-to-noise ratio of reconstructed images in decibels; the null is the mean image as constant answer."""
+    from gnomon.checks.measures.image_quality import psnr as ratio
+
+    return _image_quality(case, "psnr", lambda one, two, span: np.minimum(ratio(one, two, data_range=span), 100.0), "decibels, at most 100")
+
+
+def _image_quality(case: Case, name: str, measure: Callable[[Floats, Floats, float], Floats], words: str) -> list[Statistic]:
+    given = case.reconstruction
+    if given is None or given.shape is None:
+        return []
+    if len(given.real) < FEWEST or not given.data_range > 0:
+        raise LeftOut(f"{len(given.real)} images of range {given.data_range:g}; reconstructions are judged from {FEWEST}")
+    images, again = (part.reshape(-1, *given.shape) for part in (given.real, given.again))
+    centre = np.average(images, axis=0, weights=given.weight)
+    value, error = weighted_mean(measure(images, again, given.data_range), given.weight)
+    null, null_error = weighted_mean(measure(images, np.broadcast_to(centre, images.shape), given.data_range), given.weight)
+    note = f"of images and their reconstructions, {words}; null: always answering the mean image"
+    return [Statistic(name, "reconstructions", value, error, null, null_error, n=len(images), note=note, alarm="never")]
 
 
 def _losses(real: Floats, again: Floats, columns: tuple[Column, ...], weight: Floats | None) -> tuple[Floats, Floats]:
