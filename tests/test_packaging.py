@@ -28,7 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 PICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "ot": "pot"}
 
 
 def pins() -> dict[str, str]:
@@ -123,7 +123,7 @@ def test_no_requirement_names_a_place() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     needed = set(requirements(PROJECT["dependencies"]))
-    extras = {name for extra in ("hdf5", "root") for name in requirements(PROJECT["optional-dependencies"][extra])}
+    extras = {name for extra in ("hdf5", "root", "transport") for name in requirements(PROJECT["optional-dependencies"][extra])}
     for path in SOURCES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         outside = {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in imported(tree) - set(sys.stdlib_module_names) - {"gnomon"}}

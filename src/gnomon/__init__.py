@@ -21,6 +21,7 @@ _NAMES = {
     "load": "gnomon.learned",
     "Learned": "gnomon.learned",
     "check": "gnomon.checks",
+    "compare": "gnomon.checks",
     "Report": "gnomon.checks",
     "register": "gnomon.registry",
     "available": "gnomon.registry",
@@ -28,10 +29,10 @@ _NAMES = {
 }
 _ROOMS = ("blocks", "checks", "cli", "data", "errors", "learned", "models", "networks", "options", "registry", "training")
 
-__all__ = ["GnomonError", "Learned", "Report", "__version__", "available", "check", "fit", "load", "register", "resume"]
+__all__ = ["GnomonError", "Learned", "Report", "__version__", "available", "check", "compare", "fit", "load", "register", "resume"]
 
 if TYPE_CHECKING:
-    from gnomon.checks import Report, check
+    from gnomon.checks import Report, check, compare
     from gnomon.errors import GnomonError
     from gnomon.learned import Learned, load
     from gnomon.registry import available, register

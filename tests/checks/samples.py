@@ -50,6 +50,8 @@ def sides(seed: int, real: int = 150, generated: int = 150, *, weights: str | No
         both[1][:, 3:] = both[0][:, 3:]
         both[1][:, 0] = generator.normal(size=generated) * 0.5 + both[0][:, 3]
         both[0][:, 0] = generator.normal(size=real) * 0.5 + both[0][:, 3]
+        for part in both:  # drawn anew, as it depended on what was replaced
+            part[:, 1] = np.exp(0.5 * generator.normal(size=len(part)) + 0.1 * part[:, 0])
         made = Sides.of(*both, COLUMNS, weights=pair, paired=True, seed=seed)
         return Sides(made.columns, made.real, made.generated, shared=("count", "colour"), paired=True, seed=seed)
     return Sides.of(*both, COLUMNS, weights=pair, seed=seed)

@@ -38,7 +38,9 @@ def test_tables_dicts_frames_and_files_are_all_the_same(tmp_path: Path) -> None:
     real, generated = _table(0), _table(1)
     supports = {"phase": "periodic(-pi,pi)"}
     first = check(real, generated, budget="1s", columns=supports)
-    assert not first.findings and {"w1", "ks", "kuiper", "tv", "correlation", "c2st_auc"} == {row.name for row in first.statistics}
+    assert not first.findings and {"w1", "ks", "kuiper", "tv", "correlation", "c2st_auc", "coverage"} <= {
+        row.name for row in first.statistics
+    }
     for suffix in (".parquet", ".csv"):
         write(real, tmp_path / f"real{suffix}")
         write(generated, tmp_path / f"generated{suffix}")
@@ -133,7 +135,7 @@ def test_sizes_come_from_the_budget_and_are_recorded() -> None:
     report = check(rng.normal(size=(3000, 2)), rng.normal(size=(2500, 2)), budget="0.5s")
     assert any(note.startswith("budget 0.5 s: at most") for note in report.notes) and "seed 0" in report.notes
     assert "3,000 real and 2,500 generated rows" in report.verdict
-    assert report["c2st_auc"][0].n == 1000 and "1,000 real" in report["c2st_auc"][0].note
+    assert all(row.n == 2500 for row in report["c2st_auc"]) and report["earth_mover"][0].n == 100
 
 
 def test_more_budget_never_means_less_work() -> None:
@@ -142,7 +144,7 @@ def test_more_budget_never_means_less_work() -> None:
         for field in ("rows", "null_rows", "draws", "joint_rows", "retrainings", "model_rows"):
             values = [getattr(effort, field) for effort in made]
             assert values == sorted(values), (columns, field, values)
-    assert Effort.of("1min", columns=10).joint_rows <= 20_000
+    assert Effort.of("1min", columns=10).joint_rows <= 200_000
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,10 @@ def test_rows_that_were_trained_on_are_told() -> None:
 
 
 def test_a_run_folder_does_as_well(gaussian, tmp_path: Path) -> None:  # noqa: ANN001
+    """With the rows it was trained on, which a model fitted to data in memory still has and its folder has not."""
     folder = gaussian.save(tmp_path / "run")
-    rows = _gaussian_rows(4, 200)
-    assert check(str(folder), rows, budget="1s").to_json() == check(gaussian, rows, budget="1s").to_json()
+    rows, trained = _gaussian_rows(4, 200), gaussian.training.x.numpy()
+    assert check(str(folder), rows, budget="1s", train=trained).to_json() == check(gaussian, rows, budget="1s").to_json()
 
 
 def test_options_for_two_data_sets_are_refused(gaussian) -> None:  # noqa: ANN001
@@ -85,12 +86,12 @@ def classifier():  # noqa: ANN201
 
 def test_classifiers(classifier) -> None:  # noqa: ANN001
     report = check(classifier, _events(1), budget="1s")
-    assert {row.name for row in report.statistics} == {"accuracy", "log_loss", "ece"}
+    assert {"accuracy", "log_loss", "roc_auc", "average_precision", "class_recall", "ece"} <= {row.name for row in report.statistics}
     truth = _events(1)["kind"].to_numpy(zero_copy_only=False)
     assert report["accuracy"][0].value == pytest.approx(np.mean(classifier.predict(_events(1)) == truth))
     assert report["accuracy"][0].where == "kind" and report["accuracy"][0].value > 0.75
     assert not [finding for finding in report.findings if "no better" in finding]
-    assert [s.anchor for s in report.pictures.sections] == ["calibration"] and "the best constant answer has" in report.verdict
+    assert [s.anchor for s in report.pictures.sections] == ["ranking", "calibration"] and "the best constant answer has" in report.verdict
 
 
 def test_a_missing_target_is_named(classifier) -> None:  # noqa: ANN001
@@ -101,7 +102,8 @@ def test_a_missing_target_is_named(classifier) -> None:  # noqa: ANN001
 def test_regressors() -> None:
     learned = gnomon.fit("regressor", _events(0), target="signal", drop=["weight", "kind"], epochs=30, progress=False)
     report = check(learned, _events(1), budget="1s")
-    assert {"rmse", "r2", "spread_coverage"} <= {row.name for row in report.statistics}
+    names = {row.name for row in report.statistics}
+    assert {"rmse", "r2", "crps", "spread_coverage", "pit", "conformal_coverage", "interval_width"} <= names
     truth = _events(1)["signal"].to_numpy()
     assert report["rmse"][0].value == pytest.approx(np.sqrt(np.mean((learned.predict(_events(1)) - truth) ** 2)))
     assert report["rmse"][0].value < report["rmse"][0].null

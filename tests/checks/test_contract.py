@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from gnomon import registry
-from gnomon.checks import Case, Effort, LeftOut, Likelihood, Predictions, Reconstruction, Sides, Statistic, judge
+from gnomon.checks import Case, Effort, LeftOut, Likelihood, Places, Predictions, Reconstruction, Sides, Statistic, judge
+from gnomon.checks.case import Anomalies, Labelled, Latent, Ranks
 from gnomon.checks.gathering.sources import assemble
-from gnomon.data import Examples, Image, Spec
+from gnomon.data import Examples, Image, Ragged, Set, Spec, Vector
 from tests.checks.samples import COLUMNS, sides
 
+CLASSES = {"accuracy", "log_loss", "roc_auc", "average_precision", "class_recall", "ece", "conformal_coverage", "set_size"}
+NUMBERS = {"rmse", "r2", "crps", "spread_coverage", "pit", "conformal_coverage", "interval_width"}
+NEIGHBOURS = {"precision", "recall", "density", "coverage", "diversity", "vendi", "copies", "duplicates"}
+TRANSPORT = {"sliced_w2", "earth_mover", "sinkhorn", "frechet"}
+JOINT = NEIGHBOURS | TRANSPORT | {"c2st_auc", "mmd", "energy"}
+LINES = {"w1", "ks", "cvm", "separation"}
+PAIRS = {"correlation", "rank_correlation"}
 SMALL = Effort(draws=49, more_draws=50, retrainings=2, joint_rows=60, null_rows=300)
 
 
@@ -28,7 +38,8 @@ def _likelihood(weighted: bool = False) -> Likelihood:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200, 2))
     weight = rng.exponential(size=200) if weighted else None
-    return Likelihood(-0.5 * (rows**2).sum(1) - np.log(2 * np.pi), -rng.exponential(size=200) - np.log(2 * np.pi), weight, numbers=rows)
+    drawn = -rng.exponential(size=200) - np.log(2 * np.pi)
+    return Likelihood(-0.5 * (rows**2).sum(1) - np.log(2 * np.pi), drawn, weight, places=Places.of(rows, weight=weight))
 
 
 def _predictions(weighted: bool = False) -> tuple[Predictions, ...]:
@@ -41,6 +52,38 @@ def _predictions(weighted: bool = False) -> tuple[Predictions, ...]:
         Predictions("kind", truth, probability=chance, classes=("a", "b", "c"), weight=weight),
         Predictions("size", number + rng.normal(size=200), mean=number, spread=np.ones(200), weight=weight),
     )
+
+
+def _anomalies(weighted: bool = False) -> Anomalies:
+    rng = np.random.default_rng(0)
+    truth = rng.random(200) < 0.1
+    return Anomalies(rng.normal(size=200) + truth, truth, rng.exponential(size=200) if weighted else None)
+
+
+def _latent(weighted: bool = False) -> Latent:
+    rng = np.random.default_rng(0)
+    weight = rng.exponential(size=200) if weighted else None
+    return Latent(rng.normal(size=(200, 3)), rng.random((200, 1)), weight, 1e-5 * rng.random(200))
+
+
+def _ranks(weighted: bool = False) -> Ranks:
+    rng = np.random.default_rng(0)
+    weight = rng.exponential(size=200) if weighted else None
+    ranks, distances, central = rng.integers(0, 32, (200, 2)), rng.integers(0, 32, 200), rng.integers(0, 32, 200)
+    return Ranks(("a", "b"), ranks, 31, distances, weight, central)
+
+
+def _labelled(weighted: bool = False) -> Labelled:
+    rng = np.random.default_rng(0)
+    sides = [np.eye(3)[rng.integers(0, 3, size=n)] * 0.9 + 1 / 30 for n in (150, 120)]
+    weights = (rng.exponential(size=150), None) if weighted else (None, None)
+    return Labelled("sort", ("a", "b", "c"), *sides, accuracy=0.95, chance=0.4, weights=weights)
+
+
+def _sets(seed: int) -> Sides:
+    rng = np.random.default_rng(seed)
+    made = [Ragged(torch.from_numpy(rng.normal(size=(3 * n, 2))), torch.full((n,), 3)) for n in (60, 50)]
+    return assemble(Spec(Set(Vector.real(2))), *(Examples(sets) for sets in made))
 
 
 def _reconstruction() -> Reconstruction:
@@ -56,6 +99,7 @@ CASES = {
     "weights": lambda: Case(sides(0, weights="same"), effort=SMALL),
     "weights on one side, unequal": lambda: Case(sides(0, 200, 120, weights="one"), effort=SMALL),
     "paired": lambda: Case(sides(0, paired=True), effort=SMALL),
+    "training rows": lambda: Case(replace(sides(0), train=sides(1).real), effort=SMALL),
     "larger than its null": lambda: Case(sides(0, 900, 800), effort=SMALL),
     "one column": lambda: Case(Sides.of(np.arange(30.0), np.arange(30.0) + 0.5), effort=SMALL),
     "constant": lambda: Case(Sides.of(np.ones((30, 2)), np.ones((40, 2))), effort=SMALL),
@@ -65,7 +109,17 @@ CASES = {
     "weighted likelihood": lambda: Case(None, _likelihood(True), effort=SMALL),
     "predictions": lambda: Case(predictions=_predictions(), effort=SMALL),
     "weighted predictions": lambda: Case(predictions=_predictions(True), effort=SMALL),
+    "anomalies": lambda: Case(anomalies=_anomalies(), effort=SMALL),
+    "weighted anomalies": lambda: Case(anomalies=_anomalies(True), effort=SMALL),
     "reconstruction": lambda: Case(reconstruction=_reconstruction(), effort=SMALL),
+    "labels": lambda: Case(labelled=_labelled(), effort=SMALL),
+    "weighted labels": lambda: Case(labelled=_labelled(True), effort=SMALL),
+    "sets": lambda: Case(_sets(0), effort=SMALL),
+    "latent": lambda: Case(latent=_latent(), effort=SMALL),
+    "weighted latent": lambda: Case(latent=_latent(True), effort=SMALL),
+    "ranks": lambda: Case(ranks=_ranks(), effort=SMALL),
+    "weighted ranks": lambda: Case(ranks=_ranks(True), effort=SMALL),
+    "many rows in pairs": lambda: Case(sides(0, 900, 900, paired=True), effort=SMALL),
     "nothing": lambda: Case(effort=SMALL),
 }
 
@@ -115,12 +169,18 @@ def test_the_same_seed_gives_the_same_rows_in_any_order(twice: tuple) -> None:
 @pytest.mark.parametrize(
     ("case", "wanted"),
     [
-        ("plain", {"w1", "ks", "kuiper", "tv", "correlation", "c2st_auc"}),
-        ("one column", {"w1", "ks", "c2st_auc"}),
-        ("images", {"w1", "ks", "correlation", "c2st_auc"}),
-        ("weighted likelihood", {"log_likelihood", "gaussian_log_likelihood"}),
-        ("predictions", {"accuracy", "log_loss", "ece", "rmse", "r2", "spread_coverage"}),
+        ("plain", JOINT | LINES | PAIRS | {"kuiper", "tv"}),
+        ("training rows", JOINT | LINES | PAIRS | {"kuiper", "tv", "memorisation"}),
+        ("one column", JOINT | LINES),
+        ("labels", {"class_share", "mode_score", "inception_score"}),
+        ("images", JOINT | LINES | PAIRS | {"power_spectrum", "kid", "distinct"}),
+        ("weighted likelihood", {f"{word}log_likelihood" for word in ("", "gaussian_", "mixture_", "kde_", "histogram_")}),
+        ("predictions", CLASSES | NUMBERS),
+        ("weighted predictions", CLASSES | NUMBERS),
+        ("anomalies", {"anomaly_auc", "anomaly_average_precision"}),
         ("reconstruction", {"reconstruction"}),
+        ("latent", {"latent_normality", "inversion_error"}),
+        ("ranks", {"sbc", "tarp"}),
         ("nothing", set()),
     ],
 )

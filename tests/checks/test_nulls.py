@@ -12,14 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gnomon.checks import Case, Effort, Sides
+from gnomon.checks import Case, Effort, LeftOut, Sides, Statistic
 from gnomon.checks.nulls import Pool, corrected_for_places, error_of_distance, holm, null_draws, permutation_p
-from gnomon.checks.statistics.c2st import c2st_auc
-from gnomon.checks.statistics.columns import ks, kuiper, tv, w1
+from gnomon.checks.statistics.columns import cvm, ks, kuiper, separation, tails, tv, w1
 from gnomon.checks.statistics.correlation import correlation
+from gnomon.checks.statistics.granularity import distinct
+from gnomon.checks.statistics.rank_correlation import rank_correlation
 from tests.checks.samples import sides
 
-COLUMNWISE = (w1, ks, kuiper, tv, correlation)
+COLUMNWISE = (w1, ks, kuiper, tv, cvm, tails, separation, distinct, correlation, rank_correlation)
+DISCRETE = ("tails", "distinct")
+"""Statistics of small counts: their p-values may be conservative, and their errors cover more than asked for."""
+
 QUICK = Effort(draws=99, more_draws=0)
 
 WORLDS: dict[str, Callable[[int], Sides]] = {
@@ -30,7 +34,21 @@ WORLDS: dict[str, Callable[[int], Sides]] = {
     "weights on one, unequal": lambda seed: sides(seed, 260, 120, weights="one"),
     "paired": lambda seed: sides(seed, 120, 120, paired=True),
     "larger than the null": lambda seed: sides(seed, 600, 500),
+    "grained": lambda seed: _grained(sides(seed, 400, 350)),
+    "grained, weights": lambda seed: _grained(sides(seed, 400, 400, weights="one")),
+    "grained, paired, larger than the null": lambda seed: _grained(sides(seed, 500, 500, paired=True)),
 }
+
+
+def _grained(made: Sides) -> Sides:
+    """The same with values of `gauss` and `heavy` recorded to few decimals."""
+    for side in (made.real, made.generated):
+        side.values[:, 0], side.values[:, 1] = np.round(side.values[:, 0], 2), np.round(side.values[:, 1], 1)
+    return made
+
+
+def _effort(world: str, draws: int) -> Effort:
+    return Effort(draws=draws, more_draws=0, null_rows=150 if world == "larger than the null" else 300 if "larger" in world else 10_000)
 
 
 def _repeats(world: Callable[[int], Sides], measures: tuple, effort: Effort, repeats: int) -> tuple[dict, dict]:
@@ -38,11 +56,18 @@ def _repeats(world: Callable[[int], Sides], measures: tuple, effort: Effort, rep
     p, covered = defaultdict(list), defaultdict(list)
     for seed in range(repeats):
         case = Case(world(seed), effort=effort, seed=seed)
-        for row in itertools.chain.from_iterable(measure(case) for measure in measures):
-            key = (row.name, row.where if row.name != "correlation" else "")
+        for row in itertools.chain.from_iterable(_rows(measure, case) for measure in measures):
+            key = (row.name, row.where if "correlation" not in row.name else "")
             p[key].append(row.p)
             covered[key].append(abs(row.value - row.null) <= row.error)
     return p, covered
+
+
+def _rows(measure: Callable[[Case], list[Statistic]], case: Case) -> list[Statistic]:
+    try:
+        return measure(case)
+    except LeftOut:  # weights that leave too few rows
+        return []
 
 
 def _uniform(p: list[float]) -> float:
@@ -52,46 +77,32 @@ def _uniform(p: list[float]) -> float:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_p_values_are_uniform_and_errors_cover(world: str) -> None:
-    effort = Effort(draws=99, more_draws=0, null_rows=150 if world == "larger than the null" else 10_000)
-    p, covered = _repeats(WORLDS[world], COLUMNWISE, effort, 40)
+    p, covered = _repeats(WORLDS[world], COLUMNWISE, _effort(world, 99), 40)
     assert p
     level = 0.05 / (len(p) * len(WORLDS))
     for key in p:
-        assert _uniform(p[key]) > level, (key, sorted(p[key]))
-        assert stats.kstest(p[key], "uniform").pvalue > level / 100, (key, sorted(p[key]))
-        assert 0.42 <= np.mean(covered[key]) <= 0.93, (key, np.mean(covered[key]))
-    assert 0.58 <= np.mean(list(itertools.chain.from_iterable(covered.values()))) <= 0.78
+        discrete = key[0] in DISCRETE
+        if not np.isnan(p[key]).all():
+            assert _uniform(p[key]) > level, (key, sorted(p[key]))
+            assert discrete or stats.kstest(p[key], "uniform").pvalue > level / 100, (key, sorted(p[key]))
+        assert 0.42 <= np.mean(covered[key]) <= (1 if discrete else 0.93), (key, np.mean(covered[key]))
+    assert 0.58 <= np.mean(list(itertools.chain.from_iterable(made for key, made in covered.items() if key[0] not in DISCRETE))) <= 0.78
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_p_values_are_uniform_and_errors_cover_in_200_repeats(world: str) -> None:
-    effort = Effort(draws=199, more_draws=0, null_rows=150 if world == "larger than the null" else 10_000)
-    p, covered = _repeats(WORLDS[world], COLUMNWISE, effort, 200)
+    p, covered = _repeats(WORLDS[world], COLUMNWISE, _effort(world, 199), 200)
     for key in p:
-        assert _uniform(p[key]) > 0.05 / (len(p) * len(WORLDS)), key
-        assert 0.58 <= np.mean(covered[key]) <= 0.78, (key, np.mean(covered[key]))
+        discrete = key[0] in DISCRETE
+        assert np.isnan(p[key]).all() or _uniform(p[key]) > 0.05 / (len(p) * len(WORLDS)), key
+        assert 0.58 <= np.mean(covered[key]) <= (1 if discrete else 0.78), (key, np.mean(covered[key]))
 
 
-def _small(seed: int) -> Sides:
-    rng = np.random.default_rng(seed)
-    return Sides.of(rng.normal(size=(200, 2)), rng.normal(size=(200, 2)), seed=seed)
-
-
-def test_the_classifier_test_is_uniform_and_covers() -> None:
-    p, covered = _repeats(_small, (c2st_auc,), Effort(retrainings=6), 40)
-    ((key, values),) = p.items()
-    assert stats.kstest(values, "uniform").pvalue > 0.05 / len(WORLDS), sorted(values)
-    assert 0.45 <= np.mean(covered[key]) <= 0.9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("weights", [None, "same", "one"])
-def test_the_classifier_test_is_uniform_and_covers_in_200_repeats(weights: str | None) -> None:
-    p, covered = _repeats(lambda seed: sides(seed, 200, 200, weights=weights), (c2st_auc,), Effort(retrainings=8), 200)
-    ((key, values),) = p.items()
-    assert stats.kstest(values, "uniform").pvalue > 0.05 / 3, sorted(values)
-    assert 0.58 <= np.mean(covered[key]) <= 0.78
+def test_every_columnwise_statistic_is_seen_in_these_worlds() -> None:
+    rows = [row for world in WORLDS for measure in COLUMNWISE for row in measure(Case(WORLDS[world](0), effort=_effort(world, 9)))]
+    assert {row.name for row in rows} == {measure.__name__ for measure in COLUMNWISE}
+    assert {row.name for row in rows if np.isnan(row.p)} == {"separation"}
 
 
 def test_a_clean_null_rarely_has_findings() -> None:

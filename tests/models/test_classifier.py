@@ -99,3 +99,14 @@ def test_a_batch_without_its_target_is_refused() -> None:
 def test_smoothing_out_of_range_is_refused(smoothing: float) -> None:
     with pytest.raises(OptionError, match="label_smoothing"):
         Classifier(SPEC, label_smoothing=smoothing)
+
+
+def test_features_are_what_the_logits_are_made_from() -> None:
+    spec = Spec(Vector.real(3), y=Label((0, 1, 2)))
+    model = Classifier(spec, net={"hidden": "16,8"}).eval()
+    batch = Examples(torch.randn(5, 3))
+    last = [module for module in model.encoder.modules() if isinstance(module, torch.nn.Linear)][-1]
+    made = model.features(batch)
+    assert made.shape == (5, 8) and torch.allclose(last(made), model.predict(batch)) and not last._forward_pre_hooks
+    with pytest.raises(OptionError, match="this encoder has none"):
+        Classifier(spec, encoder=torch.nn.Identity()).features(batch)

@@ -1,6 +1,7 @@
 """Floor 6: whether what was learned is any good: statistics with errors and nulls, findings in plain words, reports."""
 
-from gnomon.checks.case import Case, Likelihood, Predictions, Reconstruction
+from gnomon.checks.case import Case, Latent, Likelihood, Places, Predictions, Ranks, Reconstruction
+from gnomon.checks.comparing import Comparison, compare
 from gnomon.checks.effort import Effort
 from gnomon.checks.judging import check, judge
 from gnomon.checks.reports.report import Report
@@ -10,17 +11,22 @@ from gnomon.checks.statistic import LeftOut, Measure, Statistic
 
 __all__ = [
     "Case",
+    "Comparison",
     "Effort",
+    "Latent",
     "LeftOut",
     "Likelihood",
     "Measure",
+    "Places",
     "Predictions",
+    "Ranks",
     "Reconstruction",
     "Report",
     "Side",
     "Sides",
     "Statistic",
     "check",
+    "compare",
     "judge",
     "parse_demand",
     "requirements",

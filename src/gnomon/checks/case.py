@@ -25,13 +25,14 @@ class Places:
     """Rows as points of the space in which classical densities are fitted: network space, or the user's units.
 
     Args:
-        points: ``(k, n, D)`` numbers: k places spread over each row's cell where columns hold whole numbers, else k = 1.
+        points: ``(k, n, D)`` numbers: k places spread evenly over each row's cell where columns hold whole numbers, else k = 1.
         log_det: ``(k, n)`` log |d points / d user's units|, and the log of the share that a place has in the mean over the cell.
         given: ``(n, G)`` conditions that are numbers.
         code: ``(n,)`` which combination of categories a row has.
         given_code: ``(n,)`` which combination of categories its condition has.
         codes: how many combinations of categories a row may have.
         weight: ``(n,)`` or None.
+        fitted: ``(n, D)`` a place of each row, drawn at random in its cell, to which densities are fitted; None takes the only place.
     """
 
     points: Floats
@@ -41,6 +42,7 @@ class Places:
     given_code: NDArray[np.intp]
     codes: int = 1
     weight: Floats | None = None
+    fitted: Floats | None = None
 
     def __len__(self) -> int:
         return self.points.shape[1]
@@ -54,16 +56,22 @@ class Places:
 
     def at(self, rows: NDArray[Any]) -> Places:
         """Some of the rows."""
-        weight = None if self.weight is None else self.weight[rows]
+        weight, fitted = (None if part is None else part[rows] for part in (self.weight, self.fitted))
         parts = (self.points[:, rows], self.log_det[:, rows], self.given[rows], self.code[rows], self.given_code[rows])
-        return Places(*parts, self.codes, weight)
+        return Places(*parts, self.codes, weight, fitted)
+
+    def to_fit(self) -> Places:
+        """The same rows, each at the one place to which densities are fitted."""
+        points = self.points[:1] if self.fitted is None else self.fitted[None]
+        return Places(points, np.zeros((1, len(self))), self.given, self.code, self.given_code, self.codes, self.weight)
 
     def joined(self, other: Places) -> Places:
         """These rows, then others of the same columns and as many places."""
         pairs = [(getattr(self, name), getattr(other, name)) for name in ("points", "log_det", "given", "code", "given_code")]
-        parts = [np.concatenate(pair, axis=1 if i < 2 else 0) for i, pair in enumerate(pairs)]
+        points, log_det, given, code, given_code = (np.concatenate(pair, axis=1 if i < 2 else 0) for i, pair in enumerate(pairs))
         weights = [np.ones(len(one)) if one.weight is None else one.weight for one in (self, other)]
-        return Places(*parts, self.codes, None if self.weight is None and other.weight is None else np.concatenate(weights))
+        weight = None if self.weight is None and other.weight is None else np.concatenate(weights)
+        return Places(points, log_det, given, code, given_code, self.codes, weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ class Effort:
         more_draws: further relabellings where the data lie beyond all of the first.
         joint_rows: at most so many rows a side for statistics that train a classifier.
         retrainings: how many times that classifier is trained anew on relabelled rows.
+        retraining_rows: at most so many rows a side for that; the spread of the null is scaled to all rows.
         model_rows: at most so many rows a side for which the model computes log-probabilities.
         kernel_rows: at most so many rows a side for kernels, which look at all pairs of rows.
         neighbour_rows: at most so many rows a side whose nearest neighbours are sought.
@@ -46,6 +47,7 @@ class Effort:
     neighbour_rows: int = 5_000
     transport_rows: int = 400
     few_draws: int = 99
+    retraining_rows: int = 2_000
     seconds: float = DEFAULT
 
     @classmethod
@@ -57,15 +59,15 @@ class Effort:
 
         Example:
             >>> Effort.of("5min", columns=10).joint_rows
-            20000
+            200000
         """
         seconds = DEFAULT if budget is None else parse_seconds(budget)
         columns = max(1, columns)
         draws, more_draws = 999, 3000
         null_rows = _between(0.12 * seconds / (draws * columns * 2 * 12e-9), 500, 20_000)
-        retrainings = 24 if seconds >= 10 else 12
-        fits = 2 * (retrainings + 1)
-        joint_rows = _between((0.5 * seconds / fits - 0.004 * columns) / (1e-6 * (3 + 0.25 * columns)), 1_000, 20_000)
+        joint_rows = _between(0.15 * seconds / (1e-6 * (25 + 2 * columns)), 1_000, 200_000)
+        retraining_rows = 2_000 if seconds >= 10 else 1_000
+        retrainings = int(min(24, max(12, 0.2 * seconds / (2 * (0.1 + 0.0013 * columns)))))
         rows = _between(0.1 * seconds / (columns * 3e-7), 20_000, 1_000_000)
         model_rows = _between(seconds * 700, 1_000, 200_000)
         kernel_rows = _between(770 * math.sqrt(seconds), 500, 20_000)
@@ -74,14 +76,14 @@ class Effort:
         few_draws = 99 if seconds >= 10 else 49
         return cls(
             rows, null_rows, draws, more_draws, joint_rows, retrainings, model_rows, kernel_rows, neighbour_rows, transport_rows, few_draws,
-            seconds,
+            retraining_rows, seconds,
         )  # fmt: skip
 
     def __str__(self) -> str:
         return (
             f"budget {self.seconds:g} s: at most {self.rows:,} rows a side compared, {self.null_rows:,} relabelled {self.draws} times "
             f"(and {self.more_draws} more where all of these are exceeded), "
-            f"{self.joint_rows:,} for classifiers trained {self.retrainings} times on relabelled rows, "
+            f"{self.joint_rows:,} for classifiers, trained {self.retrainings} times on {self.retraining_rows:,} relabelled rows, "
             f"{self.model_rows:,} for log-probabilities, {self.kernel_rows:,} for kernels, {self.neighbour_rows:,} for nearest neighbours, "
             f"{self.transport_rows:,} for exact transport"
         )

@@ -11,12 +11,14 @@ from typing import Any
 
 from gnomon import registry
 from gnomon.checks.case import Case
+from gnomon.checks.gathering.features import Features, enriched
 from gnomon.checks.gathering.sources import Reading, case_of_data
 from gnomon.checks.reports import collecting
 from gnomon.checks.reports.report import Report
 from gnomon.checks.statistic import LeftOut, Statistic
 from gnomon.data import Support
 from gnomon.errors import OptionError
+from gnomon.learned import Learned
 
 
 def check(
@@ -25,7 +27,11 @@ def check(
     *,
     budget: str | float | None = None,
     seed: int = 0,
+    features: Features = "auto",
+    train: Any = None,
+    anomaly: str | None = None,
     weight: str | None = None,
+    target: str | None = None,
     drop: str | Sequence[str] = (),
     columns: Mapping[str, str | Support] | None = None,
     kind: str | None = None,
@@ -37,7 +43,16 @@ def check(
         data_or_generated: data that the model has not seen; or the generated data.
         budget: about how long it may take ("1min", 30); sizes are chosen from it and recorded, and never depend on the clock.
         seed: of every random choice; the same seed gives the same report.
+        features: what turns images and sets into vectors between which distances mean something: "auto" trains a small encoder on real
+            rows that are not compared (`report.save` keeps it in ``folder/features``); that folder, another run or a model is used as
+            it is; so is a function of the examples (pixels ``(n, channels, *size)``, a Ragged, columns) that returns ``(n, k)`` numbers;
+            None leaves it at pixels and summary columns.
+        train: rows that the model was trained on, with which generated rows are compared for memorisation; by default those of a fit just
+            done on data in memory, or read again from where the run says, if they are still the same.
+        anomaly: for a model with an anomaly score: the column that tells which rows are anomalies: booleans, 0 and 1, or two values of
+            which the rarer marks them. The rest of the check is then about the other rows.
         weight: for two data sets: the column of weights, which either side may have.
+        target: for two data sets: the column of labels, which the generated side may lack.
         drop: for two data sets: columns to leave out.
         columns: for two data sets: supports by column name, such as ``{"phase": "periodic(0,2pi)"}``.
         kind: for two data sets: what bare arrays of three axes are.
@@ -59,18 +74,24 @@ def check(
     """
     learned = _learned(learned_or_real)
     if learned is None:
-        reading = Reading(weight, drop, columns, kind)
-        case, notes = case_of_data(learned_or_real, data_or_generated, reading, budget=budget, seed=seed)
-        return judge(case, title="Generated data against real data", notes=notes)
-    if weight is not None or drop or columns is not None or kind is not None:
-        raise OptionError("weight, drop, columns and kind are for two data sets; a run knows its columns")
+        if anomaly is not None:
+            raise OptionError("anomaly names the anomalies that a model is to find; with two data sets there is no model")
+        reading = Reading(weight=weight, target=target, drop=drop, columns=columns, kind=kind)
+        case, notes = case_of_data(learned_or_real, data_or_generated, reading, budget=budget, seed=seed, train=train)
+        made = enriched(case, features)
+        return judge(made.case, title="Generated data against real data", notes=notes + made.notes, encoder=made.encoder)
+    if weight is not None or target is not None or drop or columns is not None or kind is not None:
+        raise OptionError("weight, target, drop, columns and kind are for two data sets; a run knows its columns")
     from gnomon.checks.gathering.learned_case import case_of
 
-    case, notes, warnings = case_of(learned, data_or_generated, budget=budget, seed=seed)
-    return judge(case, title=f"Check of a {learned.name}", notes=notes, warnings=warnings)
+    case, notes, warnings = case_of(learned, data_or_generated, budget=budget, seed=seed, train=train, anomaly=anomaly)
+    made = enriched(case, features)
+    return judge(made.case, title=f"Check of a {learned.name}", notes=notes + made.notes, warnings=warnings, encoder=made.encoder)
 
 
-def judge(case: Case, *, title: str = "Check", notes: Sequence[str] = (), warnings: Sequence[str] = ()) -> Report:
+def judge(
+    case: Case, *, title: str = "Check", notes: Sequence[str] = (), warnings: Sequence[str] = (), encoder: Learned | None = None
+) -> Report:
     """Run every registered statistic on a case.
 
     Args:
@@ -78,6 +99,7 @@ def judge(case: Case, *, title: str = "Check", notes: Sequence[str] = (), warnin
         title: heading of the report.
         notes: what was done to the data.
         warnings: sentences that open the verdict.
+        encoder: that was trained for the features of the sides, to be kept with the report, or None.
     """
     rows: list[Statistic] = []
     told = list(notes)
@@ -87,7 +109,8 @@ def judge(case: Case, *, title: str = "Check", notes: Sequence[str] = (), warnin
         except LeftOut as reason:
             told.append(f"{name} is left out: {reason}")
     told += [str(case.effort), f"seed {case.seed}"]
-    return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=warnings, pictures=collecting.collect(case, rows))
+    shown = collecting.collect(case, rows)
+    return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=warnings, pictures=shown, encoder=encoder)
 
 
 def _sizes(case: Case) -> str:

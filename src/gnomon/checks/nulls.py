@@ -54,7 +54,12 @@ class Pool:
         """How the null is made, in words."""
         if self.paired:
             return "swapping the two rows of each condition"
-        return "random multipliers" if self._multipliers else "relabelling rows at random"
+        return "random multipliers" if self.multiplied else "relabelling rows at random"
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether any row may change sides with any other: no weights and no pairs."""
+        return self.weight is None and not self.paired
 
     @property
     def noise(self) -> float:
@@ -78,13 +83,14 @@ class Pool:
             count = min(batch, draws - start)
             if self.paired:
                 yield self._swapped(count, generator)
-            elif self._multipliers:
+            elif self.multiplied:
                 yield self._multiplied(count, generator)
             else:
                 yield self._permuted(count, generator)
 
     @property
-    def _multipliers(self) -> bool:
+    def multiplied(self) -> bool:
+        """Whether rows are multiplied by random signs, since relabelling would give the wrong spread."""
         return self.weight is not None and self.real != self.generated
 
     def _permuted(self, count: int, generator: np.random.Generator) -> Floats:
@@ -117,14 +123,15 @@ def null_draws(
     """What `measure` gives for relabelled rows; more of it where the data lie beyond all of the first draws.
 
     A p-value cannot be smaller than one in the number of draws, and after correction for many looks that may be too coarse. Drawing on
-    only where nothing reached the data leaves the p-value valid: P(p <= a) <= a at every a, since it asks for more than the first look.
+    where the first p-value is at most some c, and only there, leaves the last one valid, P(p <= a) <= a at every a: below c because all
+    draws together have to say so, above c because the first draws had to.
 
     Args:
         pool: the rows.
         generator: source of chance.
         measure: coefficients ``(batch, rows)`` to values ``(batch,)`` by key.
         effort: its `draws`, and `more_draws`.
-        extreme: whether the data lie beyond all draws so far.
+        extreme: whether (nearly) no draw so far reached the data, see `surprising`.
     """
     made: dict[Key, Floats] = {}
     for stage in (effort.draws, effort.more_draws):
@@ -136,6 +143,11 @@ def null_draws(
         if not extreme(made):
             break
     return made
+
+
+def surprising(p: Sequence[float], effort: Effort) -> bool:
+    """Whether one of some p-values is so small that more draws are worth their time: at most 4 of the first ones reached the data."""
+    return min(p, default=1.0) <= 5 / (effort.draws + 1)
 
 
 def _subset(rows: int, size: int, generator: np.random.Generator) -> NDArray[np.bool_]:

@@ -60,11 +60,13 @@ class Tiles:
         real: of the data.
         generated: to be judged.
         alt: the pictures in words.
+        words: what the first and the second are called.
     """
 
     real: Floats
     generated: Floats
     alt: str
+    words: tuple[str, str] = ("Real", "Generated")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +135,21 @@ class Bars:
 
 
 @dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of texts.
+
+    Args:
+        caption: what they are.
+        columns: headings.
+        rows: a text for each heading.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Section:
     """Figures of one subject.
 
@@ -142,6 +159,8 @@ class Section:
         words: how to read them.
         curves: what is drawn.
         bars: likewise.
+        tiles: likewise.
+        tables: what is told in rows.
     """
 
     anchor: str
@@ -149,3 +168,5 @@ class Section:
     words: str
     curves: list[Curves] = field(default_factory=list)
     bars: list[Bars] = field(default_factory=list)
+    tiles: list[Tiles] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)

@@ -5,7 +5,7 @@ Which statistics take distances is none of its business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ TAIL = 4.0
 
 _PIXELS = 256  # images with more pixels, if no encoder has seen them, become principal components
 _COMPONENTS = 64
+_CHUNK = 65_536  # rows worked on at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,17 @@ class Points:
         """The same rows as a pool of coefficients."""
         return Pool.of(self.sides)
 
+    def drawn(self, rows: int, generator: np.random.Generator) -> Points:
+        """At most `rows` random rows a side in the same coordinates, pairs kept together; itself if there are no more than that."""
+        sides = self.sides
+        if max(len(sides.real), len(sides.generated)) <= rows:
+            return self
+        picks = [np.sort(generator.permutation(len(side))[:rows]) for side in (sides.real, sides.generated)]
+        if sides.paired:
+            picks[1] = picks[0]
+        some = replace(sides, real=sides.real.at(picks[0]), generated=sides.generated.at(picks[1]), _known={})
+        return replace(self, real=self.real[picks[0]], generated=self.generated[picks[1]], sides=some)
+
 
 def points(sides: Sides, rows: int | None = None) -> Points:
     """At most `rows` rows a side as points.
@@ -66,17 +78,34 @@ def points(sides: Sides, rows: int | None = None) -> Points:
 
 def _points(sides: Sides) -> Points:
     parts, space = _coordinates(sides)
-    width = np.concatenate(parts[:2])
+    centre, scale = _scaling(parts[0], parts[1], space)
+    real, generated, train = (None if one is None else _placed(one, centre, scale) for one in parts)
+    assert real is not None and generated is not None
+    return Points(real, generated, train, sides, space)
+
+
+def _scaling(real: Floats, generated: Floats, space: str) -> tuple[Floats, Floats]:
+    """Centre and scale ``(F,)`` of each coordinate, of both sides together; pixels share one scale."""
     if space.startswith("pixel"):
-        centre, scale = width.mean(axis=0), np.full(width.shape[1], max(float(width.std(axis=0).max(initial=0)), 1e-300))
-    else:
-        low, centre, high = np.quantile(width, [0.16, 0.5, 0.84], axis=0)
-        spread = width.std(axis=0)
-        scale = np.where(high - low > 1e-9 * spread, (high - low) / 2, spread)
-        scale = np.where(scale > 0, scale, 1.0)
-    made = [None if one is None else _drawn_in((one - centre) / scale) for one in parts]
-    assert made[0] is not None and made[1] is not None
-    return Points(made[0], made[1], made[2], sides, space)
+        width = np.concatenate([real, generated])
+        return width.mean(axis=0), np.full(width.shape[1], max(float(width.std(axis=0).max(initial=0)), 1e-300))
+    centre, scale = np.zeros(real.shape[1]), np.ones(real.shape[1])
+    for k in range(len(centre)):  # one after the other: a copy of all of them would be the largest thing in memory
+        values = np.concatenate([real[:, k], generated[:, k]])
+        low, centre[k], high = np.quantile(values, [0.16, 0.5, 0.84])
+        spread = values.std()
+        found = (high - low) / 2 if high - low > 1e-9 * spread else spread
+        scale[k] = found if found > 0 else 1.0
+    return centre, scale
+
+
+def _placed(coordinates: Floats, centre: Floats, scale: Floats) -> Floats:
+    """Coordinates centred, brought to one scale, and with their tails drawn in; some rows at a time."""
+    made = np.empty(coordinates.shape)
+    for start in range(0, len(coordinates), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        made[rows] = _drawn_in((coordinates[rows] - centre) / scale)
+    return made
 
 
 def _coordinates(sides: Sides) -> tuple[list[Any], str]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnomon.data import Categorical, Column, Periodic, Ragged
+from gnomon.data import Categorical, Column, Kind, Label, Periodic, Ragged
 from gnomon.data.seeds import mix
 from gnomon.errors import DataError
 
@@ -31,6 +31,7 @@ class Side:
         pixels: ``(n, channels, *size)`` if an example is an image, else None.
         sets: the elements of each row's set if an example is a set, else None.
         embedding: ``(n, k)`` features of each example by a trained encoder, or None.
+        label: ``(n,)`` code of the class that each row belongs to by the user's own labels, or None where nobody knows.
     """
 
     values: Floats
@@ -38,6 +39,7 @@ class Side:
     pixels: NDArray[Any] | None = None
     sets: Ragged | None = None
     embedding: Floats | None = None
+    label: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -49,9 +51,10 @@ class Side:
 
     def at(self, rows: NDArray[np.intp]) -> Side:
         """Some of the rows; the weights keep their scale relative to each other."""
-        weight, pixels, embedding = (None if part is None else part[rows] for part in (self.weight, self.pixels, self.embedding))
         sets = None if self.sets is None else self.sets[torch.from_numpy(rows)]
-        return Side(self.values[rows], weight, pixels, sets, embedding)
+        parts: tuple[NDArray[Any] | None, ...] = (self.weight, self.pixels, self.embedding, self.label)
+        weight, pixels, embedding, label = (None if part is None else part[rows] for part in parts)
+        return Side(self.values[rows], weight, pixels, sets, embedding, label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,8 @@ class Sides:
         paired: whether row i of both sides has the same condition, so that under the null the two may be swapped.
         missing: rows with missing values that were left out, on the real and on the generated side.
         train: rows that the model was trained on, with the same columns, or None if they are not at hand.
+        kind: what one example is, if that is known; a Vector's columns are then the first ones.
+        label: what the classes of the sides' labels are, or None.
         seed: of every random choice; each statistic has a stream of its own.
 
     Raises:
@@ -84,6 +89,8 @@ class Sides:
     paired: bool = False
     missing: tuple[int, int] = (0, 0)
     train: Side | None = None
+    kind: Kind | None = None
+    label: Label | None = None
     seed: int = 0
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
@@ -187,10 +194,11 @@ class Sides:
         return self.once("features", self._features)
 
     def _features(self) -> tuple[tuple[Feature, ...], Floats, Floats]:
-        listed: list[Feature] = []
-        for i, column in enumerate(self.columns):
-            listed += [Feature(name, i) for name in self._feature_names(column, i)]
-        return tuple(listed), self.features_of(self.real), self.features_of(self.generated)
+        return self.listed_features(), self.features_of(self.real), self.features_of(self.generated)
+
+    def listed_features(self) -> tuple[Feature, ...]:
+        """What the features are, without their values."""
+        return tuple(Feature(name, i) for i, column in enumerate(self.columns) for name in self._feature_names(column, i))
 
     def _feature_names(self, column: Column, i: int) -> list[str]:
         if isinstance(column.support, Periodic):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.cli.arguments import Debug, Device, Json, Overwrite, Run, Seed, listed, new_target, said, supports
-from gnomon.cli.lines import as_json, number, table
+from gnomon.cli.lines import as_json, table
 from gnomon.errors import OptionError
 
 
@@ -24,6 +24,14 @@ def check(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="For the report; by default RUN/check or gnomon-check.")
     ] = None,
+    anomaly: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column that tells which rows are anomalies, for a run with an anomaly score.")
+    ] = None,
+    train: Annotated[str | None, typer.Option(metavar="DATA", help="Rows the model was trained on, to look for copies of them.")] = None,
+    features: Annotated[
+        str, typer.Option(metavar="auto|none|RUN", help="What images and sets are compared by: an encoder trained for it, none, or a run.")
+    ] = "auto",
+    target: Annotated[str | None, typer.Option(metavar="Y", help="Column with labels (two data sets).")] = None,
     weight: Annotated[str | None, typer.Option(metavar="W", help="Column with weights (two data sets).")] = None,
     drop: Annotated[list[str] | None, typer.Option(metavar="C,D", help="Columns to leave out (two data sets).")] = None,
     column: Annotated[list[str] | None, typer.Option(metavar="NAME:SUPPORT", help="Support of a column (two data sets).")] = None,
@@ -43,6 +51,7 @@ def check(
       gnomon check runs/events heldout.parquet
       gnomon check real.parquet generated.parquet --budget 1min -o report/
       gnomon check runs/events heldout.parquet --require "c2st_auc<0.6" --json
+      gnomon check runs/normal heldout.parquet --anomaly is_fault
     """
     from gnomon import checks, learned
     from gnomon.learned import runs
@@ -54,8 +63,8 @@ def check(
     if out is not None:
         new_target(out, overwrite)
     left: Any = learned.load(first) if is_run else first
-    reading = said(weight=weight, drop=listed(drop), columns=supports(column), kind=kind)
-    report = checks.check(left, second, budget=budget, seed=seed, **reading)
+    reading = said(train=train, anomaly=anomaly, target=target, weight=weight, drop=listed(drop), columns=supports(column), kind=kind)
+    report = checks.check(left, second, budget=budget, seed=seed, features=None if features == "none" else features, **reading)
     page = report.save(folder, overwrite=overwrite or out is None)
     failures = checks.requirements(report, require or ())
     if json:
@@ -79,27 +88,24 @@ def compare(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Rank runs on the same held-out data: best first, each with its paired difference to the best ± its standard error.
+    """Rank runs on the same held-out data: best first, each with its paired difference to the best ± its standard error, and say which
+    differences are real.
 
-    Densities are ranked by mean log_prob, classifiers by the mean log-probability of the true class, regressors by squared error,
-    other models by their anomaly score.
+    Densities are ranked by mean log_prob, classifiers by the mean log-probability of the true class, regressors by squared error; runs
+    without these by how far their samples lie from the data. Runs that differ in their seed only are taken together.
 
     \b
     Examples:
       gnomon compare runs/flow runs/vae heldout.parquet
     """
-    from gnomon.cli.comparing import compare_runs
+    from gnomon import checks
+    from gnomon.cli.comparing import told
 
     if len(arguments) < 3:
         raise OptionError("compare wants two or more runs and then the data: gnomon compare RUN RUN… DATA")
     *names, data = arguments
-    metric, ranking = compare_runs(names, data, device)
-    if json:
-        print(as_json({"metric": metric, "ranking": ranking}))
-        return
-    rows = [[r["rank"], r["run"], r["model"], r["value"], r["error"], r["difference"], r["difference_error"], r["note"]] for r in ranking]
-    print(f"mean {metric}, {number(ranking[0]['n'])} rows")
-    print(table(["rank", "run", "model", "value", "±", "behind best by", "±", "note"], rows))
+    made = checks.compare(names, data, device=device)
+    print(as_json(made.to_json()) if json else told(made))
 
 
 def doctor(run: Run, json: Json = False, debug: Debug = False) -> None:

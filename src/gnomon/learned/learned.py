@@ -44,7 +44,10 @@ class Learned:
 
     Attributes:
         calibration: sorted held-out anomaly scores, float64, or None.
+        training: rows it was just fitted to, raw, if they came from memory and are few; they are neither saved nor loaded.
     """
+
+    training: Examples | None = None
 
     def __init__(
         self,

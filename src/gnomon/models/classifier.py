@@ -82,3 +82,28 @@ class Classifier(Model):
         """Logits, ``(n, classes)``; their softmax is p(y | x, given)."""
         x = batch.x if self.shift is None else self.shift(tensor(batch.x))
         return applied(self.encoder, x, self.condition(batch.given, len(batch)))
+
+    def features(self, batch: Examples) -> Tensor:
+        """The numbers from which the logits are made, ``(n, k)``: what the last linear layer of the encoder is given.
+
+        Raises:
+            OptionError: the encoder has no linear layer.
+
+        Example:
+            >>> import torch
+            >>> from gnomon.data import Examples, Label, Spec, Vector
+            >>> model = Classifier(Spec(Vector.real(4), y=Label(("no", "yes"))), net={"hidden": "64,16"})
+            >>> model.features(Examples(torch.zeros(5, 4))).shape
+            torch.Size([5, 16])
+        """
+        seen: list[Tensor] = []
+        layers = [module for module in self.encoder.modules() if isinstance(module, nn.Linear)]
+        hooks = [layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for layer in layers]
+        try:
+            self.predict(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not seen:
+            raise OptionError("features are what the last linear layer of the encoder is given, and this encoder has none")
+        return seen[-1].flatten(1)

@@ -15,7 +15,7 @@ import torch
 
 from gnomon import options as option_parsing
 from gnomon import registry
-from gnomon.data import Examples, Spec, describe
+from gnomon.data import Examples, Ragged, Spec, describe
 from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned, runs
@@ -28,6 +28,9 @@ from gnomon.training.progress import Progress
 from gnomon.training.settings import Settings, resolve
 from gnomon.training.supply import Request, Supply, supply
 from gnomon.training.team import join
+
+KEPT_BYTES = 2**28
+"""Training rows given in memory are kept with the result up to this size, since nothing else could find them again."""
 
 
 class Fit:
@@ -206,6 +209,7 @@ class Fit:
             one = Learned(model, material.scaling, own, history=_history_of(history, index) if len(models) > 1 else history)
             if material.held_out is not None:
                 one.calibrate(material.held_out)
+            one.training = _kept(material) if "sample" in one.abilities else None
             learned.append(one)
         if self.folder is not None:
             best = info["decisions"].get("best") or [0.0]
@@ -232,6 +236,13 @@ def _hide_given(share: float) -> Callable[[Examples], Examples] | None:
         return batch.with_(given=torch.where(hidden, torch.nan, given))
 
     return alter
+
+
+def _kept(material: Supply) -> Examples | None:
+    """The training rows, if they came from memory and are not large: checks compare generated rows with them. They are never saved."""
+    tensors = [part.values if isinstance(part, Ragged) else part for _, part in material.raw.roles()]
+    large = sum(tensor.nbytes for tensor in tensors) > KEPT_BYTES
+    return None if large or material.facts["data"]["path"] is not None else material.raw
 
 
 def _history_of(history: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:

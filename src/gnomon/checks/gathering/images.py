@@ -18,21 +18,27 @@ _FITTED = 5_000  # images a side to which the components are fitted
 _CHUNK = 2**22  # pixels worked on at once
 
 
-def image_columns(real: NDArray[Any], generated: NDArray[Any]) -> tuple[tuple[Column, ...], Floats, Floats]:
+def image_columns(real: NDArray[Any], generated: NDArray[Any], *others: NDArray[Any]) -> tuple[tuple[Column, ...], list[Floats]]:
     """Summary columns of images ``(n, channels, *size)`` of both sides.
 
     The components are those of both sides together, so they do not know which image is real.
 
+    Args:
+        real: images of the data.
+        generated: images to be judged.
+        others: further images that are only summarised in the same way.
+
     Returns:
-        columns, and their values ``(n, columns)`` on the real and on the generated side.
+        columns, and their values: ``(n, columns)`` of the real side, ``(m, columns)`` of the generated one, then of the others.
     """
     names = ["mean intensity", "contrast", "roughness"]
-    both = [_summaries(side) for side in (real, generated)]
+    sides = (real, generated, *others)
+    made = [_summaries(side) for side in sides]
     if real[0].size > 1:
         centre, axes = _components(real, generated)
         names += [f"pixel component {i + 1}" for i in range(len(axes))]
-        both = [np.concatenate([b, _projected(side, centre, axes)], axis=1) for b, side in zip(both, (real, generated), strict=True)]
-    return tuple(Column(name) for name in names), both[0], both[1]
+        made = [np.concatenate([one, _projected(side, centre, axes)], axis=1) for one, side in zip(made, sides, strict=True)]
+    return tuple(Column(name) for name in names), made
 
 
 def _summaries(images: NDArray[Any]) -> Floats:

@@ -9,24 +9,29 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from gnomon.checks.case import Case, Likelihood, Predictions, Reconstruction
+from gnomon.checks.case import Case, Predictions, Reconstruction
 from gnomon.checks.effort import Effort
+from gnomon.checks.gathering.anomalous import anomalies_of, parted
+from gnomon.checks.gathering.labelling import with_labels
+from gnomon.checks.gathering.log_probabilities import likelihood_of
+from gnomon.checks.gathering.noise import latent_of
+from gnomon.checks.gathering.simulating import ranks_of
 from gnomon.checks.gathering.sources import assemble, thinned
+from gnomon.checks.gathering.training_rows import training_rows
 from gnomon.checks.sides import Floats, Sides
-from gnomon.data import Categorical, Examples, Image, Integer, Label, Periodic, Prepared, Spec, Vector, fingerprint, prepare
+from gnomon.data import Examples, Image, Label, Prepared, Spec, Vector, fingerprint, prepare
 from gnomon.data.seeds import mix
 from gnomon.errors import AbilityError, DataError
 from gnomon.learned import Learned
 from gnomon.learned.conditions import Encoded
 
-_FEWEST = 200  # rows whose log-probabilities are taken even where each costs many passes
-_FITTED = 50_000  # further rows to which the Gaussian is fitted
-_PIXELS = 256  # a Gaussian is fitted to images of at most so many pixels
 
-
-def case_of(learned: Learned, data: Any, *, budget: str | float | None, seed: int) -> tuple[Case, list[str], list[str]]:
+def case_of(
+    learned: Learned, data: Any, *, budget: str | float | None, seed: int, train: Any = None, anomaly: str | None = None
+) -> tuple[Case, list[str], list[str]]:
     """Everything the model can do, done once on the data.
 
     Args:
@@ -34,6 +39,8 @@ def case_of(learned: Learned, data: Any, *, budget: str | float | None, seed: in
         data: anything `fit` reads, with the columns of the run (the target too, if the model predicts one).
         budget: for the sample sizes.
         seed: of sampling and of every statistic.
+        train: rows that the model was trained on, or None to look for them (see `training_rows`).
+        anomaly: the column that tells which rows are anomalies, or None; the rest of the check is then about the other rows.
 
     Returns:
         the case, notes for the report, and warnings for its verdict.
@@ -43,26 +50,40 @@ def case_of(learned: Learned, data: Any, *, budget: str | float | None, seed: in
         AbilityError: the model can do nothing that could be checked.
     """
     predicts, samples = "predict" in learned.abilities, "sample" in learned.abilities
-    prepared = prepare(data, spec=learned.spec, missing="drop", absent=bool(_settings(learned).get("drop_given", 0)))
+    absent = bool(_settings(learned).get("drop_given", 0))
+    parts = None if anomaly is None else parted(learned, data, anomaly)
+    data = data if parts is None else parts.usual
+    prepared = replace(prepare(data, spec=learned.spec, missing="drop", absent=absent), table=None)  # the numbers are enough
     warnings = [text for text in [_trained_on(learned, prepared)] if text]
     notes = list(prepared.notices)
     effort = Effort.of(budget, columns=_width(learned.spec))
     raw = thinned(prepared.raw, effort.rows, seed, "data")
     if len(raw) < len(prepared.raw):
         notes.append(f"{len(raw):,} of {len(prepared.raw):,} rows are used, drawn at random")
+    anomalies = None
+    if parts is not None:
+        anomalies, told = anomalies_of(learned, prepared.raw, parts, effort, seed, absent=absent)
+        notes += told
     if predicts:
+        notes += ["train= has no effect: predictions are judged by held-out rows alone"] * (train is not None)
         found = _predictions(learned, raw)
-        likelihood = _likelihood(learned, raw, None, effort, seed, notes)
-        return Case(likelihood=likelihood, predictions=found, effort=effort, seed=seed), notes, warnings
-    sides, drawn = (None, None) if not samples else _sides(learned, raw, seed)
-    likelihood, again = _likelihood(learned, raw, drawn, effort, seed, notes), _reconstruction(learned, raw, effort, seed)
-    case = Case(sides, likelihood, reconstruction=again, effort=effort, seed=seed)
-    if case.sides is None and case.likelihood is None and case.reconstruction is None:
+        likelihood = likelihood_of(learned, raw, None, effort, seed, notes)
+        return Case(likelihood=likelihood, predictions=found, anomalies=anomalies, effort=effort, seed=seed), notes, warnings
+    trained, told = training_rows(learned, train, prepared, absent=absent)
+    notes += told
+    trained = None if trained is None else thinned(trained, effort.rows, seed, "train")
+    sides, drawn = (None, None) if not samples else sides_of(learned, raw, trained, seed)
+    if sides is not None:
+        sides = with_labels(sides, data, prepared, lambda rows: thinned(rows, effort.rows, seed, "data"), train=trained)
+    likelihood, again = likelihood_of(learned, raw, drawn, effort, seed, notes, train=trained), _reconstruction(learned, raw, effort, seed)
+    latent, ranks = latent_of(learned, raw, effort, seed, notes), ranks_of(learned, raw, effort, seed, notes)
+    case = Case(sides, likelihood, reconstruction=again, latent=latent, ranks=ranks, anomalies=anomalies, effort=effort, seed=seed)
+    if case.sides is None and case.likelihood is None and case.reconstruction is None and case.anomalies is None:
         raise AbilityError(f"{learned.name} can only {', '.join(learned.abilities) or 'do nothing'}; there is nothing in that to check")
     return case, notes, warnings
 
 
-def _sides(learned: Learned, raw: Examples, seed: int) -> tuple[Sides, Examples]:
+def sides_of(learned: Learned, raw: Examples, train: Examples | None, seed: int) -> tuple[Sides, Examples]:
     """As many rows drawn from the model as there are, under the conditions of the data."""
     spec = learned.spec
     given = None
@@ -70,85 +91,15 @@ def _sides(learned: Learned, raw: Examples, seed: int) -> tuple[Sides, Examples]
         given = {name: Encoded(raw.given[:, i]) for i, name in enumerate(spec.given.names)}
     made = learned.sample(len(raw), given=given, seed=mix("check", seed))
     x = prepare(made, spec=Spec(spec.x), roles=("x",)).raw.x
+    del made
+    pa.default_memory_pool().release_unused()
     drawn = Examples(x, given=raw.given)
     known = spec.with_(y=None)
     shown = raw.with_(y=None)
     if raw.given is not None and bool(torch.isnan(raw.given).any()):  # absent conditions cannot be compared as columns
         known, shown = known.with_(given=None), shown.with_(given=None)
-        return assemble(known, shown, Examples(x, weight=raw.weight), seed=seed), drawn
-    return assemble(known, shown, drawn, shared=raw.given is not None, seed=seed), drawn
-
-
-def _likelihood(learned: Learned, raw: Examples, drawn: Examples | None, effort: Effort, seed: int, notes: list[str]) -> Likelihood | None:
-    """Log-probabilities of the data and of the model's own rows."""
-    bound = "log_prob" not in learned.abilities
-    if bound and "log_prob_bound" not in learned.abilities:
-        return None
-    lattice = learned.scaling.has_integers  # each row is then evaluated at many points of its cell
-    rows = max(_FEWEST, effort.model_rows // (8 if lattice else 1) // (8 if bound else 1))
-    draws = 8 if lattice else 64
-    some = torch.arange(len(raw))
-    if len(raw) > rows:
-        some = torch.randperm(len(raw), generator=torch.Generator().manual_seed(seed & 0xFFFFFFFF))[:rows].sort().values
-        notes.append(f"log-probabilities are taken of {rows:,} rows drawn at random")
-    part = raw[some]
-
-    def evaluate(examples: Examples) -> Floats:
-        made = learned.log_prob_bound(examples, samples=draws, seed=seed)[0] if bound else learned.log_prob(examples)
-        return np.asarray(made, dtype=np.float64)
-
-    if bound:
-        notes.append(f"log_likelihood is a lower bound with {draws} draws per row; more draws would raise it a little")
-    try:
-        real = evaluate(part)
-    except AbilityError as error:  # a density that this kind of data does not have
-        notes.append(f"log_likelihood is left out: {error}")
-        return None
-    generated = None if drawn is None else evaluate(drawn[some])
-    weight = None if part.weight is None else part.weight.double().numpy()
-    made = Likelihood(real, generated, weight, bound, drawn is not None and part.given is not None)
-    return made if "predict" in learned.abilities else _with_baseline(made, learned.spec, raw, some)
-
-
-def _with_baseline(made: Likelihood, spec: Spec, raw: Examples, some: torch.Tensor) -> Likelihood:
-    """The same with the rows as numbers, if a Gaussian is a meaningful density for them."""
-    numbers, lattice = _gaussian_numbers(spec, raw)
-    given = np.empty((len(raw), 0)) if raw.given is None else _plain_columns(spec.given, raw.given)
-    if numbers is None or given is None:
-        return made
-    rest = torch.ones(len(raw), dtype=torch.bool)
-    rest[some] = False
-    others = rest.numpy() if made.weight is None else np.zeros(len(raw), dtype=bool)
-    picked = some.numpy()
-    return replace(
-        made,
-        numbers=numbers[picked],
-        given=given[picked] if given.shape[1] else None,
-        others=np.concatenate([numbers, given], axis=1)[others][:_FITTED],
-        lattice=lattice,
-    )
-
-
-def _gaussian_numbers(spec: Spec, raw: Examples) -> tuple[Floats | None, Any]:
-    """The rows as numbers, if a Gaussian is a meaningful density for them, and which columns are whole numbers."""
-    x = raw.x
-    if not isinstance(x, torch.Tensor):
-        return None, None
-    if isinstance(spec.x, Image):
-        flat = x.reshape(len(x), -1)
-        fits = flat.shape[1] <= _PIXELS
-        return (flat.double().numpy() if fits else None), np.full(flat.shape[1], spec.x.levels is not None)
-    if not isinstance(spec.x, Vector):
-        return None, None
-    return _plain_columns(spec.x, x), np.array([isinstance(c.support, Integer) for c in spec.x.columns])
-
-
-def _plain_columns(kind: Vector | None, values: torch.Tensor) -> Floats | None:
-    """The columns as they are, unless one is a category, an angle or absent."""
-    assert kind is not None
-    if any(isinstance(c.support, (Categorical, Periodic)) for c in kind.columns) or bool(torch.isnan(values).any()):
-        return None
-    return values.double().numpy()
+        return assemble(known, shown, Examples(x, weight=raw.weight), seed=seed, train=train), drawn
+    return assemble(known, shown, drawn, shared=raw.given is not None, seed=seed, train=train), drawn
 
 
 def _predictions(learned: Learned, raw: Examples) -> tuple[Predictions, ...]:

@@ -17,8 +17,25 @@ from torch import Tensor
 from gnomon.checks.case import Case
 from gnomon.checks.effort import Effort
 from gnomon.checks.gathering.images import image_columns
+from gnomon.checks.gathering.set_columns import set_columns
 from gnomon.checks.sides import Floats, Side, Sides
-from gnomon.data import Categorical, Column, Examples, Image, Kind, Label, Spec, Support, Vector, mix, prepare, read
+from gnomon.data import (
+    Categorical,
+    Column,
+    Examples,
+    Image,
+    Kind,
+    Label,
+    Set,
+    Spec,
+    Support,
+    Tokens,
+    Vector,
+    fingerprint,
+    mix,
+    prepare,
+    read,
+)
 from gnomon.errors import DataError
 
 _IMAGE_COLUMNS = 64  # an image costs the classifier about as much as so many columns
@@ -29,12 +46,15 @@ class Reading:
     """How data is read: what `gnomon.data.prepare` may be told."""
 
     weight: str | None = None
+    target: str | None = None
     drop: str | Sequence[str] = ()
     columns: Mapping[str, str | Support] | None = None
     kind: str | None = None
 
 
-def case_of_data(real: Any, generated: Any, reading: Reading, *, budget: str | float | None, seed: int) -> tuple[Case, list[str]]:
+def case_of_data(
+    real: Any, generated: Any, reading: Reading, *, budget: str | float | None, seed: int, train: Any = None
+) -> tuple[Case, list[str]]:
     """Both data sets as the sides of a case, the generated one read as the real one describes itself.
 
     Args:
@@ -43,6 +63,7 @@ def case_of_data(real: Any, generated: Any, reading: Reading, *, budget: str | f
         reading: names of columns, supports, kind.
         budget: for the sample sizes.
         seed: of every random choice.
+        train: rows that the generated side's model was trained on, or None.
 
     Returns:
         the case, and notes for the report.
@@ -50,24 +71,40 @@ def case_of_data(real: Any, generated: Any, reading: Reading, *, budget: str | f
     Raises:
         DataError: the sides differ in columns, types or shapes, or cannot be read.
     """
-    origin = read(real, kind=reading.kind)
-    first = prepare(origin, missing="drop", weight=reading.weight, drop=reading.drop, columns=reading.columns, kind=reading.kind)
-    found = read(generated, kind=reading.kind, types=_texts(first.spec))
+    origin: Any = read(real, kind=reading.kind)
+    first = prepare(
+        origin, missing="drop", target=_target(origin, generated, reading), weight=reading.weight, drop=reading.drop,
+        columns=reading.columns, kind=reading.kind,
+    )  # fmt: skip
+    missing = [_rows(origin) - len(first.raw)]
+    first, origin = replace(first, table=None), None  # the numbers are enough: what was read goes before more is read
+    found: Any = read(generated, kind=reading.kind, types=_texts(first.spec))
     _same_sort(first.spec, found, set(_drop(reading)))
     second = prepare(found, spec=first.spec, missing="drop")
+    missing.append(_rows(found) - len(second.raw))
+    second, found = replace(second, table=None), None
+    pa.default_memory_pool().release_unused()
     notes = [f"real: {n}" for n in first.notices] + [f"generated: {n}" for n in second.notices]
-    missing = (_rows(origin) - len(first.raw), _rows(found) - len(second.raw))
+    if first.raw.y is not None and second.raw.y is None:
+        notes.append("the target of the real side is not compared: the generated side has none")
     width = sum(len(kind) for kind in (first.spec.x, first.spec.given) if isinstance(kind, Vector)) or _IMAGE_COLUMNS
     effort = Effort.of(budget, columns=width)
     parts = [thinned(one.raw, effort.rows, seed, name) for one, name in ((first, "real"), (second, "generated"))]
     for name, one, part in zip(("real", "generated"), (first, second), parts, strict=True):
         if len(part) < len(one.raw):
             notes.append(f"{len(part):,} of {len(one.raw):,} {name} rows are compared, drawn at random")
-    sides = assemble(first.spec, *parts, seed=seed)
-    return Case(replace(sides, missing=missing), effort=effort, seed=seed), notes
+    trained = None if train is None else prepare(train, spec=first.spec, missing="drop")
+    if trained is not None:
+        if fingerprint(trained.raw) == fingerprint(first.raw):
+            raise DataError("train= and the real side are the same rows; pass rows that the model has not seen as the real side")
+        notes += [f"train: {n}" for n in trained.notices]
+    sides = assemble(first.spec, *parts, seed=seed, train=None if trained is None else thinned(trained.raw, effort.rows, seed, "train"))
+    return Case(replace(sides, missing=(missing[0], missing[1])), effort=effort, seed=seed), notes
 
 
-def assemble(spec: Spec, real: Examples, generated: Examples, *, shared: bool = False, seed: int = 0) -> Sides:
+def assemble(
+    spec: Spec, real: Examples, generated: Examples, *, shared: bool = False, seed: int = 0, train: Examples | None = None
+) -> Sides:
     """Raw examples of two sides as columns.
 
     Args:
@@ -76,36 +113,49 @@ def assemble(spec: Spec, real: Examples, generated: Examples, *, shared: bool = 
         generated: raw examples of the same roles (a target is compared if both sides have one).
         shared: whether the conditions of the generated side were copied row by row from the real one.
         seed: of the statistics' random choices.
+        train: raw examples that the model was trained on, or None; their weights do not matter.
 
     Raises:
-        DataError: an example is a set, a sequence or a text.
+        DataError: an example is a sequence or a text, or the training rows lack what the sides have.
     """
     listed: list[Column] = []
-    parts: tuple[list[Floats], list[Floats]] = ([], [])
-    pixels = None
+    all_sides = [real, generated] if train is None else [real, generated, train]
+    parts: list[list[Floats]] = [[] for _ in all_sides]
+    pixels, sets = None, None
     for role in ("x", "y", "given"):
-        kind, one, two = getattr(spec, role), getattr(real, role), getattr(generated, role)
-        if kind is None or one is None or two is None:
+        kind, several = getattr(spec, role), [getattr(side, role) for side in all_sides]
+        if kind is None or several[0] is None or several[1] is None:
             continue
+        if several[-1] is None:
+            raise DataError(f"the training rows lack {_named(kind, role)}, by which both sides are compared; pass train= with it")
         if isinstance(kind, Image):
-            pixels = (one.numpy(), two.numpy())
-            columns, *both = image_columns(*pixels)
+            pixels = [one.numpy() for one in several]
+            columns, made = image_columns(*pixels)
+            listed += columns
+        elif isinstance(kind, Set):
+            sets = several
+            columns, made = set_columns(kind, *sets)
             listed += columns
         else:
             listed += _columns_of(kind, role)
-            both = [_numbers(one), _numbers(two)]
-        for part, own in zip(parts, both, strict=True):
+            made = [_numbers(one) for one in several]
+        for part, own in zip(parts, made, strict=True):
             part.append(own)
     names = [column.name for column in listed]
     listed = [replace(c, name=f"{c.name} ({i})") if names.count(c.name) > 1 else c for i, c in enumerate(listed)]
-    weights = [_weight(real.weight), _weight(generated.weight)]
+    weights = [_weight(real.weight), _weight(generated.weight), None]
     if shared:
         weights[1] = weights[0]
     given = listed[len(listed) - len(spec.given) :] if shared and spec.given is not None else []
     values = [part[0] if len(part) == 1 else np.concatenate(part, axis=1) for part in parts]
-    first = Side(values[0], weights[0], None if pixels is None else pixels[0])
-    second = Side(values[1], weights[1], None if pixels is None else pixels[1])
-    return Sides(tuple(listed), first, second, shared=tuple(c.name for c in given), paired=shared and bool(given), seed=seed)
+    label = spec.y if isinstance(spec.y, Label) else None
+    codes = [side.y.numpy().astype(np.intp) if label is not None and isinstance(side.y, Tensor) else None for side in all_sides]
+    first, second, *third = (
+        Side(values[i], weights[i], None if pixels is None else pixels[i], None if sets is None else sets[i], label=codes[i])
+        for i in range(len(all_sides))
+    )
+    pairs: dict[str, Any] = {"shared": tuple(c.name for c in given), "paired": shared and bool(given)}
+    return Sides(tuple(listed), first, second, **pairs, train=third[0] if third else None, kind=spec.x, label=label, seed=seed)
 
 
 def thinned(raw: Examples, rows: int, seed: int, name: str) -> Examples:
@@ -116,12 +166,17 @@ def thinned(raw: Examples, rows: int, seed: int, name: str) -> Examples:
     return raw[picked.sort().values]
 
 
+def _named(kind: Kind, role: str) -> str:
+    return f"the columns {', '.join(kind.names)}" if isinstance(kind, Vector) else f"'{getattr(kind, 'name', None) or role}'"
+
+
 def _columns_of(kind: Kind, role: str) -> list[Column]:
     if isinstance(kind, Vector):
         return list(kind.columns)
     if isinstance(kind, Label):
         return [Column(kind.name or role, Categorical(kind.classes))]
-    raise DataError(f"{type(kind).__name__.lower()}s cannot be compared side by side yet; compare columns made from them")
+    thing = "texts" if isinstance(kind, Tokens) else f"{type(kind).__name__.lower()}s"
+    raise DataError(f"{thing} cannot be compared side by side: no network reads them yet; pass kind='set', or columns made from them")
 
 
 def _numbers(values: Tensor) -> Floats:
@@ -136,10 +191,22 @@ def _weight(weight: Tensor | None) -> Floats | None:
     return made * (len(made) / made.sum())
 
 
+def _target(origin: Any, generated: Any, reading: Reading) -> str | None:
+    """The column of the real side that holds its labels: the one that is named, or a bundled one that the generated side lacks."""
+    name = getattr(origin, "suggested", None)
+    if reading.target is not None or name is None:
+        return reading.target
+    found = getattr(read(generated, kind=reading.kind), "columns", None)
+    taken = {*_drop(reading), reading.weight}
+    return None if name in taken or (found is not None and name in found.column_names) else name
+
+
 def _texts(spec: Spec) -> dict[str, pa.DataType]:
     """Columns that hold texts on the real side are read as texts on the other, even where they show only digits."""
     kinds = [kind for kind in (spec.x, spec.given) if isinstance(kind, Vector)]
     found = {}
+    if isinstance(spec.y, Label) and spec.y.classes and isinstance(spec.y.classes[0], str):
+        found[spec.y.name] = pa.string()
     for column in (column for kind in kinds for column in kind.columns):
         support = column.support
         if isinstance(support, Categorical) and support.values and isinstance(support.values[0], str):

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from gnomon.checks.binning import binned, shares
 from gnomon.checks.case import Case
-from gnomon.checks.pictures import Curves, Heat, Histogram, Section, Series, Tiles
+from gnomon.checks.measures.calibration import wilson
+from gnomon.checks.pictures import Bars, Curves, Heat, Histogram, Section, Series, Table, Tiles
 from gnomon.checks.sides import Floats, Side, Sides
-from gnomon.checks.statistic import Statistic, number
+from gnomon.checks.statistic import Statistic, number, plus_minus
+from gnomon.checks.statistics.c2st import Discrimination
 from gnomon.checks.statistics.correlation import Correlations
+from gnomon.checks.statistics.memorisation import NearestRows
 
 MOST_COLUMNS = 30
 """So many columns get a figure: those whose distances stand out most."""
@@ -55,10 +58,54 @@ def collect(case: Case, statistics: list[Statistic]) -> Pictures:
 
 def _sections(case: Case) -> list[Section]:
     """Sections of curves and bars, by subject."""
-    made = [part for part in case.pictures.get("sections", {}).values()]
+    made = list(case.pictures.get("sections", {}).values())
+    if case.pictures.get("c2st"):
+        made.insert(0, _telling(case.pictures["c2st"]))
+    if case.pictures.get("neighbours") is not None:
+        made.append(_neighbours(case.pictures["neighbours"]))
     reliability = [_reliability(name, *rows) for name, rows in case.pictures.get("reliability", {}).items()]
     words = "On the line: what is said with 80 % confidence is right in 80 % of cases."
     return made + ([Section("calibration", "Calibration", words, reliability)] if reliability else [])
+
+
+def _telling(found: list[Discrimination]) -> Section:
+    """How well each classifier tells the sides apart, and by which columns."""
+    curves, bars = [], []
+    for one in found:
+        curve, diagonal = one.curve, np.array([0.0, 1.0])
+        told = f"{one.words}, area {plus_minus(one.area, one.error)}"
+        alt = f"ROC curve of {told}, of {one.where}; on the diagonal the sides cannot be told apart."
+        lines = (Series(diagonal, diagonal, role="expected"), Series(curve.x, curve.y, told, curve.low, curve.high))
+        title = f"Told apart: {one.where}"
+        curves.append(Curves(title, lines, "share of real rows taken for generated", "share of generated rows", alt, square=True))
+        if one.columns:
+            names, values = one.columns[:15], one.importance[:15]
+            words = f"How much the area falls if a column is shuffled ({one.words}); most for {names[0]}, by {number(float(values[0]))}."
+            bars.append(Bars(f"Which columns tell: {one.words}", names, values, "loss of area under the ROC curve", words))
+    words = "Classifiers that try to tell generated from real rows, on rows they were not trained on; bands are standard errors."
+    return Section("c2st", "Told apart by classifiers", words, curves, bars)
+
+
+def _neighbours(found: NearestRows) -> Section:
+    """The generated rows that lie nearest to a training row."""
+    words = f"Generated rows nearest to a row that was trained on; held-out rows usually lie {number(found.usual)} from theirs."
+    if found.pixels is not None:
+        low, high = float(found.pixels[1].min()), float(found.pixels[1].max())
+        one, two = (np.clip((part - low) / max(high - low, 1e-12), 0, 1).astype(np.float64) for part in found.pixels)
+        alt = f"{len(one)} pairs of nearest images, in the same order"
+        shown = Tiles(_flat_image(one), _flat_image(two), alt, ("Generated", "Nearest training"))
+        return Section("neighbours", "Nearest training rows", words, tiles=[shown])
+    rows = []
+    for distance, drawn, near in zip(found.distances, found.generated, found.training, strict=True):
+        rows.append(("generated", number(distance), *(_cell(value) for value in drawn)))
+        rows.append(("training", "", *(_cell(value) for value in near)))
+    return Section(
+        "neighbours", "Nearest training rows", words, tables=[Table("Nearest pairs", ("row", "distance", *found.names), tuple(rows))]
+    )
+
+
+def _cell(value: float | int | str) -> str:
+    return number(value, 5) if isinstance(value, float) else str(value)
 
 
 def _by_interest(sides: Sides, statistics: list[Statistic]) -> list[int]:
@@ -130,9 +177,9 @@ def _reliability(name: str, confidence: Floats, right: Floats, bins: NDArray[Any
     total = np.bincount(bins, weights=weight)
     mean = np.bincount(bins, weights=weight * confidence) / total
     share = np.bincount(bins, weights=weight * right) / total
-    error = np.sqrt(np.maximum(share * (1 - share), 1 / total) * np.bincount(bins, weights=np.square(weight))) / total
+    ends = wilson(np.clip(share, 0.0, 1.0), np.square(total) / np.bincount(bins, weights=np.square(weight)))
     low = float(min(mean.min(), share.min(), 0.9))
     line = Series(np.array([low, 1.0]), np.array([low, 1.0]), role="expected")
-    points = Series(mean, share, low=share - error, high=share + error, points=True)
+    points = Series(mean, share, low=ends[0], high=ends[1], points=True)
     alt = f"Share of right answers against confidence for target {name}, {len(total)} bins; calibrated classifiers lie on the diagonal."
     return Curves(f"Calibration of {name}", (line, points), "confidence", "share of right answers", alt)

@@ -81,10 +81,10 @@ def draw_bars(shown: Bars) -> Figure:
 def draw_tiles(shown: Tiles) -> list[Figure]:
     """Example images, real and generated; signals become small curves."""
     if shown.real.ndim == 2:
-        parts = (("Real signals", shown.real), ("Generated signals", shown.generated))
+        parts = ((f"{shown.words[0]} signals", shown.real), (f"{shown.words[1]} signals", shown.generated))
         return [_both(title, f"{title} out of {shown.alt}.", _signals(values), (4.8, 3.4)) for title, values in parts]
     made = []
-    for title, values in (("Real images", shown.real), ("Generated images", shown.generated)):
+    for title, values in ((f"{shown.words[0]} images", shown.real), (f"{shown.words[1]} images", shown.generated)):
         png = _png(_grid(values))
         made.append(Figure(title, f"{title}, a grid of {len(values)}: {shown.alt}.", "image/png", png, png, pixelated=True))
     return made

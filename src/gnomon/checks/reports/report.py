@@ -20,6 +20,7 @@ from gnomon.checks.reports import verdict as verdicts
 from gnomon.checks.reports.collecting import Pictures
 from gnomon.checks.statistic import Statistic, number, plus_minus
 from gnomon.errors import RunError
+from gnomon.learned import Learned
 
 FORMAT = 1
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -27,6 +28,7 @@ MOST_ROWS = 30
 """Longer tables of statistics show one row of each statistic, and all of them behind a click."""
 
 FILES = ("report.html", "report.json", "report.md")
+FEATURES = "features"
 
 
 class Report:
@@ -39,6 +41,7 @@ class Report:
         notes: sample sizes, what was left out and why.
         warnings: sentences that open the verdict.
         pictures: what the figures show.
+        encoder: that was trained for the features of this comparison, or None; it is kept with the report.
 
     Attributes:
         findings: plain sentences, worst first; empty when nothing is wrong.
@@ -61,12 +64,14 @@ class Report:
         notes: Sequence[str] = (),
         warnings: Sequence[str] = (),
         pictures: Pictures | None = None,
+        encoder: Learned | None = None,
     ) -> None:
         self.statistics = list(statistics)
         self.title = title
         self.notes = list(notes)
         self.warnings = list(warnings)
         self.pictures = pictures or Pictures()
+        self.encoder = encoder
         self.findings = verdicts.findings(self.statistics)
         self.verdict = verdicts.verdict(self.statistics, self.findings, rows, self.warnings)
 
@@ -122,7 +127,7 @@ class Report:
         )
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
-        """Write `report.html`, `report.json` and `report.md` to a folder.
+        """Write `report.html`, `report.json` and `report.md` to a folder, and to ``features/`` in it the encoder that was trained.
 
         Args:
             folder: made if it does not exist; other files in it are left alone.
@@ -145,6 +150,8 @@ class Report:
                 _write(folder / name, content)
         except OSError as error:
             raise RunError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
+        if self.encoder is not None:
+            self.encoder.save(folder / FEATURES, overwrite=overwrite)
         return folder / FILES[0]
 
     def _wrong(self) -> list[bool]:
@@ -177,10 +184,19 @@ class Report:
         ]
         for part in shown.sections:
             drawn = [figures.draw_curves(c) for c in part.curves] + [figures.draw_bars(b) for b in part.bars]
+            drawn += [figure for t in part.tiles for figure in figures.draw_tiles(t)]
             made.append((part.anchor, part.title, part.words, drawn, False))
+        tables = {part.anchor: part.tables for part in shown.sections}
         return [
-            {"anchor": anchor, "title": title, "words": words, "figures": [_embedded(f) for f in drawn], "wide": wide}
-            for anchor, title, words, drawn, wide in made
+            {
+                "anchor": a,
+                "title": title,
+                "words": words,
+                "figures": [_embedded(f) for f in drawn],
+                "wide": wide,
+                "tables": tables.get(a, []),
+            }
+            for a, title, words, drawn, wide in made
         ]
 
 

@@ -39,14 +39,14 @@ def corrected(statistics: Sequence[Statistic]) -> list[float]:
 
 
 def findings(statistics: Sequence[Statistic]) -> list[str]:
-    """What is wrong, worst first, one sentence each; empty when nothing is."""
+    """What is wrong, one sentence each; empty when nothing is. Those that name a place come first, the worst of them leading."""
     said = []
     for row, p in zip(statistics, corrected(statistics), strict=True):
         wrong = (row.alarm == "low" and p <= LEVEL) or (row.alarm == "high" and row.p > NOTHING_LEARNED)
         if wrong and math.isfinite(row.p):
-            said.append((_rank(row), row))
-    said.sort(key=lambda pair: -pair[0])
-    return [sentence(row) for _, row in said]
+            said.append(row)
+    said.sort(key=lambda row: (_general(row), -_rank(row)))
+    return [sentence(row) for row in said]
 
 
 def verdict(statistics: Sequence[Statistic], found: Sequence[str], rows: str, warnings: Sequence[str] = ()) -> str:
@@ -77,9 +77,10 @@ def verdict(statistics: Sequence[Statistic], found: Sequence[str], rows: str, wa
 def _summary(statistics: Sequence[Statistic]) -> list[str]:
     """The one number of each sort that a reader asks for first."""
     made = []
+    areas = [row.value for row in statistics if row.name == "c2st_auc"]
+    if areas:  # of the classifier that sees most
+        made.append(f"Generated and real rows are {describe_auc(max(areas, key=lambda area: abs(area - 0.5)))}.")
     for row in statistics:
-        if row.name == "c2st_auc":
-            made.append(f"Generated and real rows are {describe_auc(row.value)}.")
         if row.name in ("accuracy", "rmse"):
             got = f"{row.name} {plus_minus(row.value, row.error)}"
             made.append(f"Target '{row.where}': {got}, the best constant answer has {number(row.null)}.")
@@ -94,6 +95,11 @@ def _worst(found: Sequence[str]) -> list[str]:
     for sentence in found:
         kept.setdefault(sentence.split(": ")[0], sentence)
     return list(kept.values())[:3]
+
+
+def _general(row: Statistic) -> bool:
+    """Whether a statistic speaks of everything together, and so names no place."""
+    return row.where.startswith(("all columns", "pixels", "sets"))
 
 
 def _rank(row: Statistic) -> float:

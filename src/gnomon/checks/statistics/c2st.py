@@ -1,195 +1,244 @@
-"""Two-sample test by a classifier: how well boosted trees tell generated rows from real ones on rows they were not trained on.
+"""Two-sample test by classifiers: how well each of several tells generated rows from real ones on rows it was not trained on.
 
-One classifier sees what one classifier can see; others belong beside it. Differences of single columns are measured in `columns`.
+What classifiers there are stands in `classifiers` and `neural_classifiers`. Differences of single columns are measured in `columns`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gnomon.checks.case import Case
-from gnomon.checks.sides import Floats, Sides
+from gnomon.checks.measures.ranking import roc_auc, roc_auc_influence
+from gnomon.checks.measures.ranking_curves import Bands, roc_bands
+from gnomon.checks.nulls import holm
+from gnomon.checks.sides import Floats, Side, Sides
 from gnomon.checks.statistic import LeftOut, Statistic, number
-from gnomon.data import Categorical, Periodic
+from gnomon.checks.statistics.classifiers import Bools, Classifier, Rows, Table, Trees, tabulate
+from gnomon.checks.statistics.regions import percent, region
+from gnomon.errors import DataError
 
 FEWEST = 20
 """Rows a side below which no classifier is trained."""
 
-_CELLS = 64
-_PIXELS = 256  # images with more pixels are shown to the classifier as principal components
-_COMPONENTS = 64
+_SURPRISE = 0.01  # p-value from which on it is looked for what gives generated rows away
+_COLUMNS = 100  # tables with more columns have no importance per column
+_SHUFFLED = 10_000  # rows a fold on which columns are shuffled
+_DRAWN = 20_000  # rows of which the ROC curve is drawn, and a side among which the place is sought
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """What a classifier is shown: pooled rows, real ones first.
+class Discrimination:
+    """How one classifier tells the sides apart, for the figures of the report.
 
     Args:
-        values: ``(rows, F)`` float32.
-        cells: ``(rows, F)`` float32: the same in at most 64 cells of about equal occupation on both sides together, codes as they are.
-        names: ``(F,)`` the column each feature is made from.
-        categorical: ``(F,)`` whether it holds codes.
-        real: number of real rows.
-        weight: ``(rows,)`` or None.
-        paired: whether row i of both sides belongs to one condition.
+        where: as in the statistic ("all columns (MLP)").
+        words: what the classifier is ("boosted trees").
+        area: area under the ROC curve.
+        error: its standard error.
+        curve: the ROC curve of its decisions about rows that it was not trained on, ranked within each fold, with its band.
+        columns: names of the columns that it sees, the most important first; empty where columns are not what it sees.
+        importance: ``(columns,)`` by how much the area falls if the column is shuffled.
+        importance_error: ``(columns,)`` standard errors.
     """
 
-    values: NDArray[np.float32]
-    cells: NDArray[np.float32]
-    names: tuple[str, ...]
-    categorical: tuple[bool, ...]
-    real: int
-    weight: Floats | None
-    paired: bool
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def mixed(self, rows: NDArray[np.intp], features: NDArray[np.bool_], generator: np.random.Generator) -> Table:
-        """Some rows, with the values of some features shuffled among them."""
-        values, cells = self.values[rows], self.cells[rows]
-        order = generator.permutation(len(rows))
-        values[:, features], cells[:, features] = values[order][:, features], cells[order][:, features]
-        return replace(self, values=values, cells=cells, weight=None if self.weight is None else self.weight[rows])
-
-
-class Classifier:
-    """Boosted trees on a `Table`: the default eyes of the test. Anything with this `fit` and `decision` will do in its place.
-
-    They see cells, which are made once for all trainings: a tree would make them anew each time, slowly where there are weights.
-    """
-
-    def fit(self, table: Table, rows: NDArray[np.intp], labels: NDArray[np.bool_], seed: int) -> Classifier:
-        """Learn to tell rows with a true label (generated) from the others."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        self._trees = HistGradientBoostingClassifier(
-            max_iter=int(np.clip(len(rows) // 20, 15, 60)),
-            max_leaf_nodes=15,
-            min_samples_leaf=int(np.clip(len(rows) // 50, 2, 20)),
-            max_bins=_CELLS,
-            l2_regularization=1.0,
-            early_stopping=False,
-            categorical_features=list(table.categorical) if any(table.categorical) else None,
-            random_state=seed,
-        )
-        weight = None if table.weight is None else np.maximum(table.weight[rows], 0.0)
-        self._trees.fit(table.cells[rows], labels[rows], sample_weight=weight)
-        return self
-
-    def decision(self, table: Table, rows: NDArray[np.intp]) -> Floats:
-        """``(n,)``: larger means more like a generated row."""
-        return self._trees.decision_function(table.cells[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """What cross-fitted classifiers achieved.
-
-    Args:
-        auc: area under the ROC curve on rows not trained on, the mean over the folds.
-        error: its standard error by DeLong's components, for the classifiers as trained.
-        folds: test rows and trained classifier of each fold.
-    """
-
-    auc: float
+    where: str
+    words: str
+    area: float
     error: float
-    folds: list[tuple[NDArray[np.intp], Any]]
+    curve: Bands
+    columns: tuple[str, ...]
+    importance: Floats
+    importance_error: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A classifier and the rows that it was not trained on.
+
+    Args:
+        rows: of the table.
+        classifier: trained on all others; where it was trained on many labellings, it decides for all of them.
+        decisions: ``(copies, rows)``.
+    """
+
+    rows: Rows
+    classifier: Classifier
+    decisions: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """What cross-fitted classifiers achieved, for each labelling.
+
+    Args:
+        areas: ``(copies,)`` area under the ROC curve on rows not trained on, the mean over the folds.
+        error: standard error of the first by DeLong's components, for the classifiers as trained.
+        folds: the parts.
+    """
+
+    areas: Floats
+    error: float
+    folds: list[Fold]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A statistic, and the classifiers behind it."""
+
+    statistic: Statistic
+    found: CrossFit
 
 
 def c2st_auc(case: Case) -> list[Statistic]:
-    """Area under the ROC curve of cross-fitted boosted trees, 0.5 if the sides cannot be told apart.
+    """Area under the ROC curve of cross-fitted classifiers, 0.5 if they cannot tell the sides apart; one row per classifier.
 
-    The null comes from training the classifiers anew on relabelled rows. (Test rows of one fold train the other, so folds vary together
-    and the textbook null of an AUC is too narrow: relabelling sees that.) The p-value takes the relabelled AUCs as draws of a normal law
-    of unknown mean and spread (Student's t), so that it can be small after few trainings. It is two-sided: an AUC below its null means
-    that generated rows are copies of real ones, which a classifier trained on the originals takes for real.
+    Boosted trees look at every sort of data; beside them an MLP at tables, a CNN at images, Deep Sets at sets. See `judged_by` for the
+    null and the p-values, which are corrected for the number of classifiers by Holm's method.
 
-    Reference: Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545; DeLong et al. 1988, Biometrics 44, 837.
+    Reference: Lopez-Paz & Oquab 2017, https://arxiv.org/abs/1610.06545.
 
     Raises:
-        LeftOut: fewer than 20 rows on a side.
+        LeftOut: fewer than 20 rows on a side, or weights that sum to less than zero in a part of the rows.
     """
     sides = case.sides
     if sides is None or not sides.compared:
         return []
     if sides.rows < FEWEST:
         raise LeftOut(f"{sides.rows} rows on the smaller side; a classifier wants at least {FEWEST}")
-    part = _cut(sides, case.effort.joint_rows)
-    table = tabulate(part)
-    made = judged_by(Classifier, table, case.effort.retrainings, sides.generator("c2st"), name="c2st_auc")
-    note = f"boosted trees, {made.folds}-fold; null from {case.effort.retrainings} trainings on relabelled rows, p by Student's t"
-    note += "" if part is sides else f"; on {len(part.real):,} real and {len(part.generated):,} generated rows drawn at random"
-    telling = f", mostly by {_listed(made.telling)}" if made.telling else ""
-    statistic = made.statistic.with_(n=part.rows, note=note)
-    claim = f"all columns: a classifier tells generated rows from real ones{telling} ({statistic})"
-    if statistic.value < statistic.null:
-        claim = f"all columns: generated rows are too much like real ones, as copies of them would be ({statistic})"
-    return [statistic.with_(claim=claim)]
+    rows, pictures = [], []
+    for make in classifiers_for(sides):
+        row, picture = _look(make, sides, case)
+        rows.append(row)
+        pictures.append(picture)
+    case.pictures["c2st"] = pictures
+    return [row.with_(corrected=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A statistic with what its sentence needs."""
+def classifiers_for(sides: Sides) -> list[Any]:
+    """The classes of the classifiers that look at such rows."""
+    from gnomon.checks.statistics.neural_classifiers import Convolutional, Perceptron, SetEncoder
 
-    statistic: Statistic
-    folds: int
-    telling: tuple[str, ...]
+    if sides.real.pixels is not None and sides.generated.pixels is not None:
+        return [Trees, Convolutional]
+    sets = (sides.real.sets, sides.generated.sets)
+    if all(one is not None and len(one.values) for one in sets):
+        return [Trees, SetEncoder]
+    return [Trees, Perceptron]
 
 
-def judged_by(make: Callable[[], Any], table: Table, retrainings: int, generator: np.random.Generator, *, name: str) -> Judged:
+def _look(make: Any, sides: Sides, case: Case) -> tuple[Statistic, Discrimination]:
+    """What one classifier sees, in numbers, in words, and for the figures."""
+    generator, sizes = sides.generator("c2st", make.where), make.sizes(sides, case.effort)
+    part = _cut(sides, sizes.rows)
+    table = tabulate(part, make.views)
+    try:
+        made = judged_by(make, table, sizes.retrainings, generator, name="c2st_auc", retraining_rows=sizes.retraining_rows)
+    except DataError as reason:
+        raise LeftOut(str(reason)) from reason
+    row = made.statistic.with_(where=make.where, n=part.rows)
+    note = f"{make.words}, {len(made.found.folds)}-fold; null from {sizes.retrainings} trainings on relabelled rows, p by Student's t"
+    if max(table.real, table.generated) > sizes.retraining_rows:
+        note += f"; these on {sizes.retraining_rows:,} rows a side, their spread scaled to all rows"
+    note += "" if part is sides else f"; on {table.real:,} real and {table.generated:,} generated rows drawn at random"
+    seen = row.p < _SURPRISE and row.value > row.null
+    names, loss, error = _importance(made.found, table, generator)
+    telling = _telling(names, loss, error) if seen else ()
+    row = row.with_(note=note, claim=_claim(row, make.words, telling, _place(part, generator) if seen and telling else ""))
+    return row, Discrimination(make.where, make.words, row.value, row.error, _curve(made.found, table, generator), names, loss, error)
+
+
+def judged_by(
+    make: Callable[[], Any],
+    table: Table,
+    retrainings: int,
+    generator: np.random.Generator,
+    *,
+    name: str,
+    retraining_rows: int | None = None,
+) -> Judged:
     """AUC, error, null and p of the classifiers that `make` makes; shared by all classifier tests.
 
+    Test rows of one fold train the others, so under the null the areas of the folds vary together, and by more than the textbook
+    (Mann and Whitney's variance of fixed scores) has it. By how much is measured: the whole procedure is repeated on relabelled rows.
+    That ratio depends on the classifier but hardly on the number of rows, so long tables are relabelled on few of theirs. Relabelling
+    within folds makes 0.5 the exact mean; the p-value takes the relabelled areas as draws of a normal law about 0.5 with unknown spread
+    (Student's t), so that it can be small after few trainings. It is two-sided: an AUC below 0.5 means that generated rows are copies
+    of real ones, which a classifier trained on the originals takes for real.
+
     Args:
-        make: gives an untrained classifier with the methods of `Classifier`.
+        make: gives an untrained `Classifier`.
         table: the pooled rows.
         retrainings: how many relabelled copies of the whole procedure form the null.
         generator: source of chance.
         name: of the statistic.
+        retraining_rows: at most so many rows a side for these; all if None.
+
+    Raises:
+        DataError: the weights of a part of the rows sum to less than zero.
+
+    Reference: DeLong et al. 1988, Biometrics 44, 837 (error).
     """
     from scipy.special import stdtr
 
-    labels = np.arange(len(table)) >= table.real
     folds = 2 if len(table) >= 400 else 4
-    found = cross_fit(make, table, labels, folds, generator)
-    draws = np.array([cross_fit(make, table, _relabel(table, generator), folds, generator).auc for _ in range(retrainings)])
-    null, spread = float(draws.mean()), float(draws.std(ddof=1))
-    t = (found.auc - null) / max(spread * np.sqrt(1 + 1 / retrainings), 1e-12)
-    p = float(2 * stdtr(retrainings - 1, -abs(t)))
-    error = found.error * float(np.sqrt(max(1.0, spread**2 / _textbook_variance(table))))  # folds vary together
-    error = max(error, 1 / (min(table.real, len(table) - table.real) + 2))
-    telling = _telling(found, table, labels, generator) if p < 0.01 and t > 0 else ()
-    statistic = Statistic(name, "all columns", found.auc, error, null, spread, p)
-    return Judged(statistic, folds, telling)
-
-
-def cross_fit(make: Callable[[], Any], table: Table, labels: NDArray[np.bool_], folds: int, generator: np.random.Generator) -> Verdict:
-    """Train on all folds but one, judge on that one, in turn. Pairs stay in one fold, and the labels are shared out evenly."""
-    fold = np.empty(len(table), dtype=np.intp)
-    if table.paired:
-        fold[: table.real] = generator.permutation(table.real) % folds
-        fold[table.real :] = fold[: table.real]
+    small = table if retraining_rows is None else table.drawn(retraining_rows, generator)
+    fold = _folds(table, folds, generator)
+    if small is table:
+        labels = np.concatenate([table.labels[None], _relabelled(table, fold, retrainings, generator)])
+        found = cross_fit(make, table, labels, fold, generator)
+        draws = found.areas[1:]
     else:
-        for side in (labels, ~labels):
-            fold[side] = generator.permutation(int(side.sum())) % folds
-    results, areas, errors = [], [], []
-    for k in range(folds):
-        classifier = make().fit(table, np.flatnonzero(fold != k), labels, int(generator.integers(2**31)))
-        test = np.flatnonzero(fold == k)
+        found = cross_fit(make, table, table.labels[None], fold, generator)
+        fold = _folds(small, folds, generator)
+        draws = cross_fit(make, small, _relabelled(small, fold, retrainings, generator), fold, generator).areas
+    factor = float(np.square(draws - 0.5).mean()) / _textbook_variance(small)
+    spread = max(float(np.sqrt(factor * _textbook_variance(table))), 1e-12)
+    area = float(found.areas[0])
+    p = float(2 * stdtr(retrainings, -abs(area - 0.5) / spread))
+    # Far from 0.5 the classifiers of all folds agree on what they saw, and their areas no longer vary together.
+    share = min(1.0, (spread / max(abs(area - 0.5), 1e-12)) ** 2)
+    error = found.error * float(np.sqrt(1 + (factor - 1) * share))
+    error = max(error, 1 / (min(table.real, table.generated) + 2))
+    return Judged(Statistic(name, "all columns", area, error, 0.5, spread, p), found)
+
+
+def cross_fit(make: Callable[[], Any], table: Table, labels: Bools, fold: Rows, generator: np.random.Generator) -> CrossFit:
+    """Train on all folds but one, judge on that one, in turn.
+
+    Args:
+        make: gives an untrained `Classifier`.
+        table: the rows.
+        labels: ``(copies, rows)``, each a labelling of its own.
+        fold: ``(rows,)`` number of the fold that a row is judged in.
+        generator: source of chance.
+    """
+    parts, areas, errors = [], [], []
+    for k in range(int(fold.max()) + 1):
+        train, test, seed = np.flatnonzero(fold != k), np.flatnonzero(fold == k), int(generator.integers(2**31))
+        classifier, decisions = _decided(make, table, train, test, labels, seed)
         weight = None if table.weight is None else table.weight[test]
-        area, error = auc(classifier.decision(table, test), labels[test], weight)
-        results.append((test, classifier))
-        areas.append(area)
-        errors.append(error)
-    return Verdict(float(np.mean(areas)), float(np.sqrt(np.square(errors).sum()) / folds), results)
+        made = [auc(decision, own[test], weight) for decision, own in zip(decisions, labels, strict=True)]
+        parts.append(Fold(test, classifier, decisions))
+        areas.append([area for area, _ in made])
+        errors.append(made[0][1])
+    return CrossFit(np.mean(areas, axis=0), float(np.sqrt(np.square(errors).sum()) / len(errors)), parts)
 
 
-def auc(scores: Floats, labels: NDArray[np.bool_], weight: Floats | None = None) -> tuple[float, float]:
+def _decided(make: Callable[[], Any], table: Table, train: Rows, test: Rows, labels: Bools, seed: int) -> tuple[Any, Floats]:
+    """The first labelling's classifier (or that of all), and ``(copies, test rows)``."""
+    first = make()
+    if getattr(first, "many", False):
+        return first, first.fit(table, train, labels, seed).decision(table, test)
+    first.fit(table, train, labels[0], seed)
+    others = [make().fit(table, train, own, seed).decision(table, test) for own in labels[1:]]
+    return first, np.stack([first.decision(table, test), *others])
+
+
+def auc(scores: Floats, labels: Bools, weight: Floats | None = None) -> tuple[float, float]:
     """Area under the ROC curve and its standard error by DeLong's components; ties count half.
 
     Args:
@@ -201,65 +250,8 @@ def auc(scores: Floats, labels: NDArray[np.bool_], weight: Floats | None = None)
         >>> auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))[0]
         0.75
     """
-    weight = np.ones(len(scores)) if weight is None else weight
-    shares = [weight[side] / weight[side].sum() for side in (labels, ~labels)]
-    above, below = scores[labels], scores[~labels]
-    wins = _share_below(above, below, shares[1])
-    losses = 1.0 - _share_below(below, above, shares[0])
-    area = float(np.clip(shares[0] @ wins, 0.0, 1.0)) if (weight >= 0).all() else float(shares[0] @ wins)
-    variance = sum(float(np.square(share) @ np.square(part - area)) for share, part in zip(shares, (wins, losses), strict=True))
-    return area, float(np.sqrt(variance))
-
-
-def _share_below(points: Floats, scores: Floats, share: Floats) -> Floats:
-    """For each point the share of `scores` below it, ties counting half."""
-    order = np.argsort(scores)
-    reached = np.concatenate([[0.0], np.cumsum(share[order])])
-    ordered = scores[order]
-    return (reached[np.searchsorted(ordered, points, side="left")] + reached[np.searchsorted(ordered, points, side="right")]) / 2
-
-
-def tabulate(sides: Sides) -> Table:
-    """The rows of both sides as a classifier is shown them: columns, angles also as sine and cosine, and pixels."""
-    parts: list[Floats] = []
-    names: list[str] = []
-    categorical: list[bool] = []
-    for i, column in enumerate(sides.columns):
-        values = np.concatenate([sides.real.values[:, i], sides.generated.values[:, i]])
-        made = [values]
-        if isinstance(column.support, Periodic):
-            turns = 2 * np.pi * (values - column.support.low) / column.support.period
-            made = [values, np.cos(turns), np.sin(turns)]
-        parts += made
-        names += [column.name] * len(made)
-        categorical += [isinstance(column.support, Categorical) and len(column.support.values) <= 64] * len(made)
-    if sides.real.pixels is not None and sides.generated.pixels is not None:
-        seen = _seen(np.concatenate([side.pixels.reshape(len(side), -1) for side in (sides.real, sides.generated)]))  # type: ignore[union-attr]
-        parts += list(seen.T)
-        names += ["the pixels"] * seen.shape[1]
-        categorical += [False] * seen.shape[1]
-    pooled = [np.ones(len(s)) if s.weight is None else s.weight for s in (sides.real, sides.generated)]
-    weight = np.concatenate(pooled) if sides.weighted else None
-    values32 = np.stack(parts, axis=1).astype(np.float32)
-    cells = np.stack([v if code else _celled(v) for v, code in zip(parts, categorical, strict=True)], axis=1).astype(np.float32)
-    return Table(values32, cells, tuple(names), tuple(categorical), len(sides.real), weight, sides.paired)
-
-
-def _celled(values: Floats) -> Floats:
-    """The number of the cell in which each value lies."""
-    distinct = np.unique(values)
-    edges = distinct[1:] if len(distinct) <= _CELLS else np.unique(np.quantile(values, np.linspace(0, 1, _CELLS + 1)[1:-1]))
-    return np.searchsorted(edges, values, side="right").astype(np.float64)
-
-
-def _seen(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Pixels as they are, or the leading principal components of both sides together (which know nothing of the labels)."""
-    pixels = pixels.astype(np.float32)
-    if pixels.shape[1] <= _PIXELS:
-        return pixels
-    from sklearn.decomposition import PCA
-
-    return PCA(min(_COMPONENTS, len(pixels) - 1), svd_solver="randomized", random_state=0).fit_transform(pixels).astype(np.float32)
+    made = roc_auc(scores, labels, weight)
+    return made.value, made.error
 
 
 def _cut(sides: Sides, rows: int) -> Sides:
@@ -276,30 +268,95 @@ def _textbook_variance(table: Table) -> float:
     return float((1 / first + 1 / second + 1 / (first * second)) / 12)
 
 
-def _relabel(table: Table, generator: np.random.Generator) -> NDArray[np.bool_]:
-    labels = np.arange(len(table)) >= table.real
-    if not table.paired:
-        return generator.permutation(labels)
-    swapped = generator.integers(0, 2, size=table.real).astype(bool)
-    return np.concatenate([swapped, ~swapped])
+def _folds(table: Table, folds: int, generator: np.random.Generator) -> Rows:
+    """``(rows,)`` the fold of each row: pairs stay in one, and both sides are shared out evenly."""
+    first = generator.permutation(table.real) % folds
+    return np.concatenate([first, first if table.paired else generator.permutation(table.generated) % folds])
 
 
-def _telling(found: Verdict, table: Table, labels: NDArray[np.bool_], generator: np.random.Generator) -> tuple[str, ...]:
-    """Up to three columns whose shuffling costs the classifiers most of their AUC."""
-    names = list(dict.fromkeys(table.names))
-    if len(names) < 2 or len(names) > 100:
-        return ()
-    loss = np.zeros(len(names))
-    for test, classifier in found.folds:
-        test = test if len(test) <= 4000 else np.sort(generator.permutation(test)[:4000])
-        weight = None if table.weight is None else table.weight[test]
-        before = auc(classifier.decision(table, test), labels[test], weight)[0]
+def _relabelled(table: Table, fold: Rows, copies: int, generator: np.random.Generator) -> Bools:
+    """``(copies, rows)`` labels that change places within each fold, or within each pair."""
+    if table.paired:
+        swapped = generator.integers(0, 2, size=(copies, table.real)).astype(bool)
+        return np.concatenate([swapped, ~swapped], axis=1)
+    made = np.repeat(table.labels[None], copies, axis=0)
+    for k in range(int(fold.max()) + 1):
+        rows = np.flatnonzero(fold == k)
+        made[:, rows] = generator.permuted(made[:, rows], axis=1)
+    return made
+
+
+# ---- what gives generated rows away --------------------------------------------------------------------------------------
+
+
+def _importance(found: CrossFit, table: Table, generator: np.random.Generator) -> tuple[tuple[str, ...], Floats, Floats]:
+    """Columns with the AUC that their shuffling costs, most first, and its standard errors."""
+    names = table.columns if table.pixels is None and table.elements is None else ()
+    if not 2 <= len(names) <= _COLUMNS:
+        return (), np.empty(0), np.empty(0)
+    loss, variance = np.zeros(len(names)), np.zeros(len(names))
+    for fold in found.folds:
+        rows = fold.rows if len(fold.rows) <= _SHUFFLED else np.sort(generator.choice(fold.rows, _SHUFFLED, replace=False))
+        part, labels, every = table.at(rows), table.labels[rows], np.arange(len(rows))
+        before, parts = roc_auc_influence(_first(fold.classifier, part), labels, part.weight)
         for k, name in enumerate(names):
-            mine = np.array([other == name for other in table.names])
-            mixed = table.mixed(test, mine, generator)
-            loss[k] += (before - auc(classifier.decision(mixed, np.arange(len(test))), labels[test], weight)[0]) / len(found.folds)
-    order = [k for k in np.argsort(-loss)[:3] if loss[k] > max(0.01, 0.2 * loss.max())]
-    return tuple(names[k] for k in order)
+            mixed = part.shuffled(name, generator.permutation(every))
+            after, others = roc_auc_influence(_first(fold.classifier, mixed), labels, part.weight)
+            loss[k] += (before - after) / len(found.folds)
+            variance[k] += float(np.square(parts - others).sum()) / len(found.folds) ** 2
+    order = np.argsort(-loss, kind="stable")
+    return tuple(names[k] for k in order), loss[order], np.sqrt(variance[order])
+
+
+def _first(classifier: Any, table: Table) -> Floats:
+    """``(rows,)`` the decisions of the classifier of the first labelling."""
+    made = classifier.decision(table, np.arange(len(table)))
+    return made if made.ndim == 1 else made[0]
+
+
+def _telling(names: tuple[str, ...], loss: Floats, error: Floats) -> tuple[str, ...]:
+    """Up to three columns that surely matter, and not much less than the first."""
+    return tuple(name for name, own, sd in list(zip(names, loss, error, strict=True))[:3] if own > max(2.5 * sd, 0.2 * loss[0]))
+
+
+def _curve(found: CrossFit, table: Table, generator: np.random.Generator) -> Bands:
+    """The ROC curve of all folds together, each row ranked within its own."""
+    rows = np.concatenate([fold.rows for fold in found.folds])
+    ranks = np.concatenate([_ranks(fold.decisions[0]) for fold in found.folds])
+    some = np.arange(len(rows)) if len(rows) <= _DRAWN else generator.choice(len(rows), _DRAWN, replace=False)
+    weight = None if table.weight is None else np.maximum(table.weight[rows[some]], 0.0)
+    return roc_bands(ranks[some], table.labels[rows[some]], generator=generator, weight=weight, draws=100, points=51)
+
+
+def _ranks(decisions: Floats) -> Floats:
+    """Ranks in (0, 1), ties together."""
+    _, place, counts = np.unique(decisions, return_inverse=True, return_counts=True)
+    return ((np.cumsum(counts) - 0.5 * counts) / len(decisions))[place]
+
+
+def _place(sides: Sides, generator: np.random.Generator) -> str:
+    """Where rows of one side are plainly too many, in words; empty if there is no such place, or the rows do not count alike."""
+    if sides.weighted:
+        return ""
+    sides = sides.take(_DRAWN)
+    both = Side(np.concatenate([sides.real.values, sides.generated.values]))
+    labels = np.arange(len(both)) >= len(sides.real)
+    made = [region(sides, both, marked, generator) for marked in (labels, ~labels)]
+    clear = [(one.inside - one.outside, k) for k, one in enumerate(made) if one is not None]
+    if not clear:
+        return ""
+    k = max(clear)[1]
+    one, side, usual = made[k], ("generated", "real")[k], float((labels, ~labels)[k].mean())
+    assert one is not None
+    return f"; of the rows with {one.words}, {percent(one.inside)} are {side} instead of {percent(usual)}"
+
+
+def _claim(row: Statistic, words: str, telling: tuple[str, ...], place: str) -> str:
+    """The sentence for a finding."""
+    if row.value < row.null:
+        return f"{row.where}: generated rows are too much like real ones, as copies of them would be ({row})"
+    mostly = f", mostly by {_listed(telling)}" if telling else ""
+    return f"{row.where}: a classifier ({words}) tells generated rows from real ones{mostly}{place} ({row})"
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -1,24 +1,26 @@
-"""Column by column: Wasserstein distance, Kolmogorov–Smirnov and Kuiper distances, total variation, with their nulls.
+"""Column by column: distances of the two distributions, with errors and nulls.
 
-All are functions of the difference of the two distribution functions along a column, so one pass over relabelled rows serves
-them all. What columns do together is the business of `correlation` and `c2st`.
+All are functions of the difference of the two distribution functions along a column (`lines`), so one pass over relabelled rows serves
+them all. Rounding is the business of `granularity`; what columns do together that of `correlation` and `c2st`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gnomon.checks.case import Case
 from gnomon.checks.effort import Effort
-from gnomon.checks.nulls import Pool, corrected_for_places, error_of_distance, null_draws, permutation_p
+from gnomon.checks.nulls import Pool, corrected_for_places, error_of_distance, null_draws, permutation_p, surprising
 from gnomon.checks.sides import Floats, Sides
-from gnomon.checks.statistic import Statistic
-from gnomon.checks.statistics.wording import change_of_category, change_of_values, most_different_place
-from gnomon.data import Categorical, Column, Periodic
+from gnomon.checks.statistic import Alarm, Statistic
+from gnomon.checks.statistics.lines import CELLS, FEWEST, Cells, Line, distances_on, influence
+from gnomon.checks.statistics.wording import change_in_tails, change_of_category, change_of_values, most_different_place
+
+COUNTED = ("tv", "separation", "tails")
+"""Distances that small counts decide, which do not scale with the square root of the size."""
 
 
 def w1(case: Case) -> list[Statistic]:
@@ -26,12 +28,12 @@ def w1(case: Case) -> list[Statistic]:
 
     On a circle the way round is free to choose. Reference: Rabin, Delon & Gousseau 2011, J. Math. Imaging Vis. 41, 147.
     """
-    return _rows(case, "w1", change_of_values)
+    return _rows(case, "w1", lambda sides, marginal: change_of_values(sides, marginal.column))
 
 
 def ks(case: Case) -> list[Statistic]:
     """Kolmogorov–Smirnov distance of each numeric column on a line: the largest difference of the distribution functions."""
-    return _rows(case, "ks", most_different_place)
+    return _rows(case, "ks", lambda sides, marginal: most_different_place(sides, marginal.column, marginal.place))
 
 
 def kuiper(case: Case) -> list[Statistic]:
@@ -39,126 +41,51 @@ def kuiper(case: Case) -> list[Statistic]:
 
     Reference: Kuiper 1960, Proc. Koninkl. Nederl. Akad. A 63, 38.
     """
-    return _rows(case, "kuiper", change_of_values)
+    return _rows(case, "kuiper", lambda sides, marginal: change_of_values(sides, marginal.column))
 
 
 def tv(case: Case) -> list[Statistic]:
     """Total variation of each categorical column: the share of rows that would have to change category."""
-    return _rows(case, "tv", change_of_category)
+    return _rows(case, "tv", lambda sides, marginal: change_of_category(sides, marginal.column))
 
 
-# ---- distances as functions of a line of differences -----------------------------------------------------------------
+def cvm(case: Case) -> list[Statistic]:
+    """Cramér–von Mises distance of each numeric column on a line: the root mean square difference of the distribution functions.
 
-CELLS = 2048
-"""Nulls of columns with more distinct values than this are drawn in so many cells of equal occupation."""
-
-Distance = Callable[["Line", Floats], Floats]
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """One column of pooled rows in rising order, ready to turn coefficients into differences of distribution functions.
-
-    Args:
-        values: ``(rows,)`` pooled values, codes for categories.
-        column: name and support.
-        most: at most so many cells; a cell is one distinct value, or several neighbouring ones where there are more values.
+    The mean is over the rows of both sides, each counting once. Without weights and ties n m / (n + m) times its square is the statistic
+    T of Anderson 1962, Ann. Math. Stat. 33, 1148, that SciPy gives. For information: where it sees something, `ks` or `w1` does too.
     """
-
-    values: Floats
-    column: Column
-    most: int | None = None
-    order: NDArray[np.intp] = field(init=False)
-    starts: NDArray[np.intp] = field(init=False)
-    widths: Floats = field(init=False)
-
-    def __post_init__(self) -> None:
-        order = np.argsort(self.values, kind="stable")
-        ordered = self.values[order]
-        starts = np.flatnonzero(np.concatenate([[True], np.diff(ordered) > 0]))
-        if self.most is not None and len(starts) > self.most and not self.categorical:
-            starts = starts[np.linspace(0, len(starts), self.most, endpoint=False).astype(np.intp)]
-        places = (ordered[starts] + ordered[np.append(starts[1:], len(ordered)) - 1]) / 2
-        last = 0.0
-        if isinstance(self.column.support, Periodic):
-            last = self.column.support.period - float(places[-1] - places[0])  # the arc from the last value on to the first
-        widths = np.concatenate([np.diff(places), [max(0.0, last)]])
-        for name, made in (("order", order), ("starts", starts), ("widths", widths)):
-            object.__setattr__(self, name, made)
-
-    @property
-    def categorical(self) -> bool:
-        """Whether the values are codes, whose order means nothing."""
-        return isinstance(self.column.support, Categorical)
-
-    def profile(self, coefficients: Floats) -> Floats:
-        """``(batch, rows) -> (batch, cells)``: difference of the distribution functions at the end of each cell.
-
-        For categories it is the difference of the shares.
-        """
-        ordered = coefficients.take(self.order, axis=1)
-        steps = ordered if len(self.starts) == len(self.order) else np.add.reduceat(ordered, self.starts, axis=1)
-        return steps if self.categorical else np.cumsum(steps, axis=1)
-
-    def spread_back(self, direction: Floats) -> Floats:
-        """``(cells,) -> (rows,)``: what each row contributes, where `direction` says what its cell does."""
-        counts = np.diff(np.append(self.starts, len(self.order)))
-        made = np.empty(len(self.order))
-        made[self.order] = np.repeat(direction, counts)
-        return made
+    return _rows(case, "cvm", lambda sides, marginal: most_different_place(sides, marginal.column, marginal.place), alarm="never")
 
 
-def _w1_line(line: Line, differences: Floats) -> Floats:
-    return np.abs(differences) @ line.widths
+def tails(case: Case) -> list[Statistic]:
+    """The largest difference of the probabilities of a tail of each numeric column on a line, over √(H (1 - H)).
+
+    H is the share of all rows in the tail, at most 5 %, at either end; the smallest tail looked at holds 8 rows of both sides (as many as
+    carry so much where they have weights; of those that are relabelled, if these are fewer and have weights or are paired). The divisor is
+    what chance grows with, so that rare values weigh as much as frequent ones. With fewer than 400 rows on both sides together, and at
+    ends where more than 5 % of the rows share one value, there are no tails.
+
+    Reference: Rényi 1953, Acta Math. Hung. 4, 191 (differences relative to the distribution function).
+    """
+    return _rows(case, "tails", lambda sides, marginal: change_in_tails(sides, marginal.column, marginal.place))
 
 
-def _w1_circle(line: Line, differences: Floats) -> Floats:
-    return np.array([np.abs(row - _weighted_median(row, line.widths)) @ line.widths for row in differences])
+def separation(case: Case) -> list[Statistic]:
+    """Separation power of each column: ½ Σ (g - h)² / (g + h) over the bins of its histogram, 0 if they agree, 1 if they do not meet.
 
+    g and h are the shares of both sides; what lies outside the picture forms two more bins. Chance alone makes it positive: compare it
+    with its null. For information. With weights and sides of different length, or of more rows than are relabelled, the
+    null is too rough in bins with few rows for a p-value.
 
-def _largest(line: Line, differences: Floats) -> Floats:
-    return np.maximum(differences.max(axis=1), -differences.min(axis=1))
-
-
-def _range(line: Line, differences: Floats) -> Floats:
-    return differences.max(axis=1) - differences.min(axis=1)
-
-
-def _half_sum(line: Line, steps: Floats) -> Floats:
-    return np.abs(steps).sum(axis=1) / 2
-
-
-def _weighted_median(values: Floats, weight: Floats) -> float:
-    order = np.argsort(values)
-    reached = np.cumsum(weight[order])
-    return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])
-
-
-def _distances(column: Column) -> dict[str, Distance]:
-    """The distances that apply to a column, by name."""
-    if isinstance(column.support, Categorical):
-        return {"tv": _half_sum}
-    if isinstance(column.support, Periodic):
-        return {"w1": _w1_circle, "kuiper": _range}
-    return {"w1": _w1_line, "ks": _largest}
-
-
-def _linearised(name: str, line: Line, profile: Floats) -> Floats:
-    """``(distinct,)`` the function h for which the distance is Σ coefficient · h(row) as long as the profile changes little."""
-    if name == "tv":
-        return np.sign(profile) / 2
-    if name == "w1":
-        middle = _weighted_median(profile, line.widths) if isinstance(line.column.support, Periodic) else 0.0
-        return np.cumsum((np.sign(profile - middle) * line.widths)[::-1])[::-1]
-    places = np.arange(len(profile))
-    high, low = int(profile.argmax()), int(profile.argmin())
-    if name == "kuiper":
-        return (places <= high).astype(np.float64) - (places <= low)
-    top = high if profile[high] >= -profile[low] else low
-    return (places <= top) * np.sign(profile[top])
+    Reference: Diefenbacher et al. 2020, JINST 15 P11004 (as used for calorimeter showers).
+    """
+    return _rows(case, "separation", lambda sides, marginal: f"column '{sides.names[marginal.column]}'", alarm="never")
 
 
 # ---- values, errors and nulls of all columns -------------------------------------------------------------------------
+
+Key = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -170,6 +97,7 @@ class Marginal:
         value: the distance.
         linear: standard error of its linearisation.
         rough: the distance in the cells in which the null was drawn; it is what the null draws are compared with.
+        place: where the distribution functions differ most (for tails: where the tail begins).
         draws: ``(draws,)`` distances under the null.
     """
 
@@ -177,6 +105,7 @@ class Marginal:
     value: float
     linear: float
     rough: float
+    place: float
     draws: Floats
 
 
@@ -188,101 +117,139 @@ def marginals(case: Case) -> dict[str, list[Marginal]]:
 
 
 def _marginals(sides: Sides, effort: Effort) -> dict[str, list[Marginal]]:
-    observed: dict[tuple[int, str], tuple[float, float, float]] = {}
-    pool = Pool.of(sides)
-    coefficients = pool.observed()
+    part, pool = sides.take(effort.null_rows), Pool.of(sides)
+    fewest = FEWEST * len(pool) / (len(pool) if pool.exchangeable else part.real.effective + part.generated.effective)
+    seen: dict[int, _Seen] = {}
+    lines: dict[int, Line] = {}
     for i in sides.compared:
-        values = _pooled(sides, i)
-        line, rough = Line(values, sides.columns[i]), Line(values, sides.columns[i], CELLS)
-        profile, rough_profile = line.profile(coefficients[None]), rough.profile(coefficients[None])
-        for name, distance in _distances(line.column).items():
-            effect = line.spread_back(_linearised(name, line, profile[0]))
-            value, compared = (float(distance(made, row)[0]) for made, row in ((line, profile), (rough, rough_profile)))
-            observed[i, name] = (value, _linear_error(effect, coefficients, pool), compared)
-    nulls = _null_draws(sides, effort, {key: made[2] for key, made in observed.items()})
+        line = Line.of(_pooled(sides, i), sides.columns[i], len(sides.real), fewest=fewest)
+        line = line if pool.exchangeable else line.with_sums(np.abs(pool.observed()))
+        seen[i] = _seen(line, pool)
+        lines[i] = Line.of(_pooled(part, i), part.columns[i], len(part.real), most=CELLS, marks=line.marks, sums=line.cells.sums)
+        del line  # it may be large, and the next one is made before it would go
+    nulls = _null_draws(sides, part, effort, lines, seen)
     found: dict[str, list[Marginal]] = {}
-    for (i, name), made in observed.items():
-        found.setdefault(name, []).append(Marginal(i, *made, nulls[i, name]))
+    for i, one in seen.items():
+        for name, numbers in one.numbers.items():
+            found.setdefault(name, []).append(Marginal(i, *numbers, nulls[i, name]))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is kept of a column at full size.
+
+    Args:
+        numbers: by name of the distance: value, linear error, value in coarse cells, place.
+        marked: cells no finer than bins and tails ask for.
+    """
+
+    numbers: dict[str, tuple[float, float, float, float]]
+    marked: Cells
+
+
+def _seen(line: Line, pool: Pool) -> _Seen:
+    coefficients = pool.observed()
+    profile = line.profile(coefficients[None])[0]
+    coarse, last = line.cells.merged(CELLS)
+    numbers = {}
+    for name, distance in distances_on(line.column, line.cells).items():
+        value, rough = (float(distance(*made)[0]) for made in ((line.cells, profile[None]), (coarse, profile[None, last])))
+        error = _linear_error(influence(name, line, profile, coefficients), coefficients, pool)
+        numbers[name] = (value, error, rough, line.most_different(profile, in_tails=name == "tails"))
+    return _Seen(numbers, line.cells.merged(1)[0])
 
 
 def _pooled(sides: Sides, column: int) -> Floats:
     return np.concatenate([sides.real.values[:, column], sides.generated.values[:, column]])
 
 
-def _linear_error(effect: Floats, coefficients: Floats, pool: Pool) -> float:
-    """Standard error of Σ coefficient · effect; rows of a pair vary together."""
+def _linear_error(contributions: Floats, coefficients: Floats, pool: Pool) -> float:
+    """Standard error of the sum of all rows' contributions; rows of a pair vary together."""
     parts = (slice(0, pool.real), slice(pool.real, None))
-    moved = [coefficients[part] * (effect[part] - coefficients[part] @ effect[part] / coefficients[part].sum()) for part in parts]
+    moved = [contributions[part] - coefficients[part] * (contributions[part].sum() / coefficients[part].sum()) for part in parts]
     if pool.paired:
         return float(np.sqrt(np.square(moved[0] + moved[1]).sum()))
-    return float(np.sqrt(sum(np.square(part).sum() for part in moved)))
+    return float(np.sqrt(sum(float(one @ one) for one in moved)))
 
 
-def _null_draws(sides: Sides, effort: Effort, values: dict[tuple[int, str], float]) -> dict[tuple[int, str], Floats]:
-    """Null draws of each (column, distance), scaled to the sides' own size."""
-    part = sides.take(effort.null_rows)
+def _null_draws(sides: Sides, part: Sides, effort: Effort, lines: dict[int, Line], seen: dict[int, _Seen]) -> dict[Key, Floats]:
+    """Null draws of each (column, distance), for the sides' own size.
+
+    They come from relabelled rows of a part of the sides and are scaled, except where small counts, which do not scale, decide: those are
+    drawn at full size from their own law.
+    """
     pool = Pool.of(part)
     scale = 1.0 if part is sides else np.sqrt(Pool.of(sides).noise / pool.noise)
-    lines = {i: Line(_pooled(part, i), part.columns[i], CELLS) for i in part.compared}
+    counted = COUNTED if part is not sides and pool.exchangeable else ()
+    observed = {(i, name): numbers[2] for i, one in seen.items() for name, numbers in one.numbers.items()}
+    chance = sides.generator("counts")
 
-    def measure(batch: Floats) -> dict[tuple[int, str], Floats]:
-        profiles = {i: line.profile(batch) for i, line in lines.items()}
-        return {(i, name): distance(lines[i], profiles[i]) * scale for i in lines for name, distance in _distances(lines[i].column).items()}
-
-    def extreme(draws: dict[tuple[int, str], Floats]) -> bool:
-        for name in {name for _, name in draws}:
-            mine = [key for key in draws if key[1] == name]
-            p = corrected_for_places([values[key] for key in mine], [draws[key] for key in mine])
-            if min(p) <= 1 / (effort.draws + 1):
-                return True
-        return False
-
-    made = null_draws(pool, sides.generator("columns"), measure, effort, extreme)
-    if part is not sides and not sides.weighted and not sides.paired:
+    def measure(batch: Floats) -> dict[Key, Floats]:
+        made: dict[Key, Floats] = {}
         for i, line in lines.items():
-            if line.categorical:  # rare categories do not scale with the square root of the size
-                made[i, "tv"] = _category_draws(sides, i, len(made[i, "tv"]))
-    return made
+            profile = line.profile(batch)
+            profile *= scale
+            drawn = _drawn_counts(sides, seen[i].marked, len(batch), chance) if counted else profile
+            for name, distance in distances_on(line.column, line.cells).items():
+                made[i, name] = distance(seen[i].marked, drawn) if name in counted else distance(line.cells, profile)
+        return made
+
+    def extreme(draws: dict[Key, Floats]) -> bool:
+        names = {name for _, name in draws}
+        return any(surprising(corrected_for_places(*_at_places(observed, draws, name)), effort) for name in names)
+
+    return null_draws(pool, sides.generator("columns"), measure, effort, extreme)
 
 
-def _category_draws(sides: Sides, column: int, draws: int) -> Floats:
-    """Null draws of the total variation at full size: counts of relabelled rows are hypergeometric."""
-    codes = [side.values[:, column].astype(np.intp) for side in (sides.real, sides.generated)]
-    counts = np.bincount(np.concatenate(codes))
-    counts = counts[counts > 0]
-    real = sides.generator("categories", column).multivariate_hypergeometric(counts, len(codes[0]), size=draws, method="marginals")
-    return np.abs(real / len(codes[0]) - (counts - real) / len(codes[1])).sum(axis=1) / 2
+def _at_places(values: dict[Key, float], draws: dict[Key, Floats], name: str) -> tuple[list[float], list[Floats]]:
+    mine = [key for key in draws if key[1] == name]
+    return [values[key] for key in mine], [draws[key] for key in mine]
 
 
-def _rows(case: Case, name: str, claim: Callable[[Sides, int], str]) -> list[Statistic]:
+def _drawn_counts(sides: Sides, cells: Cells, draws: int, generator: np.random.Generator) -> Floats:
+    """Profiles ``(draws, cells)`` of relabelled rows at full size: counts of real rows in the cells are hypergeometric."""
+    pooled = cells.counts.astype(np.int64)
+    real = generator.multivariate_hypergeometric(pooled, len(sides.real), size=draws, method="marginals")
+    steps = real / len(sides.real) - (pooled - real) / len(sides.generated)
+    return steps if cells.categorical else np.cumsum(steps, axis=1)
+
+
+def _rows(case: Case, name: str, claim: Callable[[Sides, Marginal], str], alarm: Alarm = "low") -> list[Statistic]:
     if case.sides is None:
         return []
     sides = case.sides
     found = marginals(case).get(name, [])
     corrected = corrected_for_places([m.rough for m in found], [m.draws for m in found])
+    part, pool = sides.take(case.effort.null_rows), Pool.of(sides)
+    known = name != "separation" or pool.exchangeable or (part is sides and not pool.multiplied)
     rows = []
     for marginal, p in zip(found, corrected, strict=True):
         null, null_error = float(marginal.draws.mean()), float(marginal.draws.std(ddof=1))
+        linear = marginal.linear
+        if name == "separation" and marginal.value > 0:  # a sum of squares: the part of it that is chance does not make the error grow
+            linear *= float(np.sqrt(max(0.0, 1 - null / marginal.value)))
         made = Statistic(
             name=name,
             where=sides.names[marginal.column],
             value=marginal.value,
-            error=error_of_distance(marginal.value, marginal.linear, marginal.draws),
+            error=error_of_distance(marginal.value, linear, marginal.draws),
             null=null,
             null_error=null_error,
-            p=permutation_p(marginal.rough, marginal.draws),
+            p=permutation_p(marginal.rough, marginal.draws) if known else np.nan,
             n=sides.rows,
-            note=_note(sides, marginal, case.effort.null_rows),
-            corrected=p,
+            note=_note(sides, marginal, name, case.effort.null_rows),
+            corrected=p if known else None,
+            alarm=alarm,
         )
-        rows.append(made.with_(claim=f"{claim(sides, marginal.column)} ({made})"))
+        rows.append(made.with_(claim=f"{claim(sides, marginal)} ({made})"))
     return rows
 
 
-def _note(sides: Sides, marginal: Marginal, null_rows: int) -> str:
-    text = "in seconds; " if sides.columns[marginal.column].origin is not None else ""
-    text += f"null from {Pool.of(sides.take(null_rows)).method} {len(marginal.draws)} times"
-    if sides.take(null_rows) is not sides:
-        text += f" on {sides.take(null_rows).rows:,} rows a side, scaled to all rows"
-    return text
+def _note(sides: Sides, marginal: Marginal, name: str, null_rows: int) -> str:
+    text = "in seconds; " if name == "w1" and sides.columns[marginal.column].origin is not None else ""
+    part = sides.take(null_rows)
+    text += f"null from {Pool.of(part).method} {len(marginal.draws)} times"
+    if part is sides or (name in COUNTED and Pool.of(sides).exchangeable):
+        return text
+    return f"{text} on {part.rows:,} rows a side, scaled to all rows"

@@ -1,10 +1,12 @@
 """Pairs of columns: the matrix of differences of their correlations, with standard errors and a p-value for the largest.
 
-Categories enter through indicators and angles through sine and cosine. Dependence that correlations do not see is left to `c2st`.
+Categories enter through indicators and angles through sine and cosine. Ranks are correlated in `rank_correlation`;
+dependence that correlations do not see is left to `c2st`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from gnomon.checks.case import Case
 from gnomon.checks.effort import Effort
-from gnomon.checks.nulls import Pool, error_of_distance, null_draws, permutation_p
+from gnomon.checks.nulls import Pool, error_of_distance, null_draws, permutation_p, surprising
 from gnomon.checks.sides import Feature, Floats, Side, Sides
 from gnomon.checks.statistic import LeftOut, Statistic, number, plus_minus
 
@@ -57,31 +59,49 @@ def correlation(case: Case) -> list[Statistic]:
     Raises:
         LeftOut: fewer than 10 rows on a side.
     """
-    sides = case.sides
-    if sides is None or len(sides.columns) < 2:
+    if case.sides is None or not applies(case.sides):
         return []
-    if sides.rows < 10:
-        raise LeftOut("fewer than 10 rows on a side")
+    sides = case.sides
     found = correlations(sides)
     if not found.pairs.any():
         return []
     case.pictures["correlation"] = found
-    difference = found.difference[found.pairs]
-    z, largest, pulls, part = _null(sides, found, case.effort)
-    worst = int(z.argmax())
+    return [row("correlation", "their correlation", sides, found, null(sides, found, case.effort, fill_influence, "correlation"))]
+
+
+def applies(sides: Sides) -> bool:
+    """Whether there are two columns. Raises LeftOut if there are fewer than 10 rows on a side."""
+    if len(sides.columns) < 2:
+        return False
+    if sides.rows < 10:
+        raise LeftOut("fewer than 10 rows on a side")
+    return True
+
+
+def row(name: str, what: str, sides: Sides, found: Correlations, drawn: Null) -> Statistic:
+    """The pair whose correlation differs most, in standard errors.
+
+    Args:
+        name: of the statistic.
+        what: is compared, in words.
+        sides: the rows.
+        found: their correlations.
+        drawn: the null.
+    """
+    worst = int(drawn.own.argmax())
     i, j = (int(k[worst]) for k in np.nonzero(found.pairs))
-    value, p = float(abs(difference[worst])), permutation_p(float(z[worst]), pulls)
+    value, p = float(abs(found.difference[i, j])), permutation_p(float(drawn.own[worst]), drawn.pull)
     names = [found.features[k].name for k in (i, j)]
-    count = int((np.array([permutation_p(float(one), pulls) for one in np.sort(z)[::-1][:100]]) <= 0.01).sum())
-    note = f"largest of {z.size:,} pairs, for which null and p are corrected; relabelled {len(pulls)} times"
-    note += "" if part is sides else f" on {part.rows:,} rows a side"
+    count = int((np.array([permutation_p(float(one), drawn.pull) for one in np.sort(drawn.own)[::-1][:100]]) <= 0.01).sum())
+    note = f"largest of {drawn.own.size:,} pairs, for which null and p are corrected; relabelled {len(drawn.pull)} times"
+    note += "" if drawn.part is sides else f" on {drawn.part.rows:,} rows a side"
     made = Statistic(
-        name="correlation",
+        name=name,
         where=", ".join(names),
         value=value,
-        error=error_of_distance(value, float(found.error[i, j]), largest),
-        null=float(largest.mean()),
-        null_error=float(largest.std(ddof=1)),
+        error=error_of_distance(value, float(found.error[i, j]), drawn.largest),
+        null=float(drawn.largest.mean()),
+        null_error=float(drawn.largest.std(ddof=1)),
         p=p,
         n=sides.rows,
         note=f"absolute difference; {note}; {count} of them beyond chance (1 % level)",
@@ -89,10 +109,10 @@ def correlation(case: Case) -> list[Statistic]:
     real, generated = found.real[i, j], found.generated[i, j]
     others = f"; {count - 1} more pair{'s' if count > 2 else ''} differ{'' if count > 2 else 's'}" if count > 1 else ""
     claim = (
-        f"columns '{names[0]}' and '{names[1]}': their correlation is {number(generated)} among generated rows, "
+        f"columns '{names[0]}' and '{names[1]}': {what} is {number(generated)} among generated rows, "
         f"but {number(real)} among real ones (correlation differs by {plus_minus(value, made.error)}, p {number(p)}){others}"
     )
-    return [made.with_(claim=claim)]
+    return made.with_(claim=claim)
 
 
 def correlations(sides: Sides) -> Correlations:
@@ -101,9 +121,8 @@ def correlations(sides: Sides) -> Correlations:
 
 
 def _correlations(sides: Sides) -> Correlations:
-    features, real, generated = sides.features()
-    features = features[:MOST]
-    made = [_matrix(values[:, : len(features)], side.weight) for values, side in ((real, sides.real), (generated, sides.generated))]
+    features = sides.listed_features()[:MOST]
+    made = [_matrix(sides, side, len(features)) for side in (sides.real, sides.generated)]
     column = np.array([f.column for f in features])
     fixed = np.array([sides.columns[k].name in sides.shared for k in column], dtype=bool)
     constant = np.isnan(np.diag(made[0][0])) | np.isnan(np.diag(made[1][0]))
@@ -113,18 +132,14 @@ def _correlations(sides: Sides) -> Correlations:
     return Correlations(features, made[0][0], made[1][0], error, pairs)
 
 
-def _matrix(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
+def _matrix(sides: Sides, side: Side, width: int) -> tuple[Floats, Floats]:
     """Correlations ``(F, F)`` and their variances; NaN for constant features."""
-    share = np.full(len(values), 1 / len(values)) if weight is None else weight / weight.sum()
-    mean = share @ values
-    spread = np.sqrt(np.maximum(share @ np.square(values - mean), 0.0))
+    mean, spread = moments(sides, side, width)
     spread[spread <= 1e-12 * np.maximum(np.abs(mean), 1e-300)] = np.nan
-    width = values.shape[1]
     r, m22, m31 = np.zeros((width, width)), np.zeros((width, width)), np.zeros((width, width))
     m40 = np.zeros(width)
-    for start in range(0, len(values), _CHUNK):
-        z = (values[start : start + _CHUNK] - mean) / spread
-        w = share[start : start + _CHUNK, None]
+    for values, share in _chunks(sides, side, width):
+        z, w = (values - mean) / spread, share[:, None]
         r += z.T @ (w * z)
         noise, square = np.square(w), np.square(z)
         m22 += square.T @ (noise * square)
@@ -135,19 +150,67 @@ def _matrix(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     return r, np.maximum(variance, 0.0)
 
 
-def _null(sides: Sides, found: Correlations, effort: Effort) -> tuple[Floats, Floats, Floats, Sides]:
-    """Pulls ``(pairs,)`` of the data, the largest difference and the largest pull ``(draws,)`` of every relabelling, and its rows.
+def moments(sides: Sides, side: Side, width: int) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each feature on one side."""
+    mean, square = np.zeros(width), np.zeros(width)
+    for values, share in _chunks(sides, side, width):
+        mean += share @ values
+    for values, share in _chunks(sides, side, width):
+        square += share @ np.square(values - mean)
+    return mean, np.sqrt(np.maximum(square, 0.0))
+
+
+def _chunks(sides: Sides, side: Side, width: int) -> Iterator[tuple[Floats, Floats]]:
+    """The features of successive rows of a side, and the share of the weight that each row has: never all of them at once."""
+    weight = np.ones(len(side)) if side.weight is None else side.weight
+    total = weight.sum()
+    for start in range(0, len(side), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        yield sides.features_of(Side(side.values[part]))[:, :width], weight[part] / total
+
+
+@dataclass(frozen=True, eq=False)
+class Null:
+    """What relabelled rows give.
+
+    Args:
+        own: ``(pairs,)`` differences of the data, in standard errors.
+        largest: ``(draws,)`` the difference that is largest in standard errors, of every relabelling.
+        pull: ``(draws,)`` the same in standard errors.
+        part: the rows that were relabelled.
+    """
+
+    own: Floats
+    largest: Floats
+    pull: Floats
+    part: Sides
+
+
+Fill = Callable[[Sides, Side, Correlations, Floats], None]
+"""Writes the influence ``(rows, pairs)`` of each row of a side on each correlation into the array at the end."""
+
+
+def null(sides: Sides, found: Correlations, effort: Effort, fill: Fill, stream: str) -> Null:
+    """The null of the largest difference.
 
     A correlation moves with a row's label by its influence psi. With each side standardised by itself, the mean influence of a side
     *is* its correlation up to a constant, so the data themselves are treated exactly as the relabelled rows are. The spreads come from
     both sides together: errors estimated on each side by itself vary with the very difference that is looked for.
+
+    Args:
+        sides: the rows.
+        found: their correlations.
+        effort: number of draws.
+        fill: the influences.
+        stream: of chance.
     """
     pairs = np.nonzero(found.pairs)
     part = sides.take(int(max(100, min(10_000, _WORK / (2 * effort.draws * len(pairs[0]))))))
     pool = Pool.of(part)
     scale = np.sqrt(Pool.of(sides).noise / pool.noise)
-    _, *values = part.features()
-    influence = np.concatenate([_influence(v, side, found, pairs) for v, side in zip(values, (part.real, part.generated), strict=True)])
+    influence = np.empty((len(pool), len(pairs[0])))
+    for side, rows in ((part.real, slice(0, pool.real)), (part.generated, slice(pool.real, None))):
+        fill(part, side, found, influence[rows])
     weight = np.ones(len(pool)) if pool.weight is None else pool.weight
     spread = np.sqrt(np.square(weight) @ np.square(influence) / np.square(weight).sum() * Pool.of(sides).noise) + 1e-12
     own = np.abs(found.difference[pairs]) / spread
@@ -158,17 +221,20 @@ def _null(sides: Sides, found: Correlations, effort: Effort) -> tuple[Floats, Fl
         top = z.argmax(axis=1)[:, None]
         return {"largest": np.take_along_axis(change, top, axis=1)[:, 0], "pull": np.take_along_axis(z, top, axis=1)[:, 0]}
 
-    made = null_draws(pool, sides.generator("correlation"), measure, effort, lambda draws: own.max() > draws["pull"].max(initial=0))
-    return own, made["largest"], made["pull"], part
+    top = float(own.max())
+    made = null_draws(pool, sides.generator(stream), measure, effort, lambda draws: surprising([permutation_p(top, draws["pull"])], effort))
+    return Null(own, made["largest"], made["pull"], part)
 
 
-def _influence(values: Floats, side: Side, found: Correlations, pairs: tuple[NDArray[np.intp], ...]) -> Floats:
-    """``(rows, pairs)``: influence of each row on each correlation."""
-    values = values[:, : len(found.features)]
-    share = np.full(len(values), 1 / len(values)) if side.weight is None else side.weight / side.weight.sum()
-    mean = share @ values
-    spread = np.sqrt(np.maximum(share @ np.square(values - mean), 0.0))
-    z = (values - mean) / np.where(spread > 0, spread, 1.0)
-    i, j = pairs
-    middle = (found.real + found.generated)[pairs] / 2
-    return z[:, i] * z[:, j] - middle * (np.square(z[:, i]) + np.square(z[:, j])) / 2
+def fill_influence(sides: Sides, side: Side, found: Correlations, made: Floats) -> None:
+    """Fill ``(rows, pairs)`` with the influence of each row of a side on each correlation."""
+    mean, spread = moments(sides, side, len(found.features))
+    spread = np.where(spread > 0, spread, 1.0)
+    i, j = np.nonzero(found.pairs)
+    middle = (found.real + found.generated)[i, j] / 4
+    step = max(1, _CHUNK // 16)
+    for start in range(0, len(side), step):
+        part = slice(start, start + step)
+        z = (sides.features_of(Side(side.values[part]))[:, : len(mean)] - mean) / spread
+        square = np.square(z)
+        made[part] = z[:, i] * z[:, j] - middle * (square[:, i] + square[:, j])

@@ -1,6 +1,6 @@
-"""Held-out log-likelihood beside what the model's own samples get, and beside a full-covariance Gaussian.
+"""Held-out log-likelihood beside what the model's own samples get, whole and by condition, and as bits per dimension.
 
-The log-probabilities come with the case; how a model computes them is its own affair.
+The log-probabilities come with the case; how a model computes them is its own affair. Classical densities beside it are in `baselines`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from gnomon.checks.sides import Floats
 from gnomon.checks.statistic import LeftOut, Statistic, plus_minus
 
 FEWEST = 20
-_FOLDS = 10
 
 
 def log_likelihood(case: Case) -> list[Statistic]:
@@ -23,7 +22,7 @@ def log_likelihood(case: Case) -> list[Statistic]:
 
     If data and model agree, rows drawn from the model get the same mean: that is the null, and the p-value tests the difference (two
     sides, relabelling held-out and drawn rows). Rows outside the support (−inf) are left out of the mean and counted in a row of
-    their own, `impossible`. Where rows are numbers, the same mean under a full-covariance Gaussian stands beside it.
+    their own, `impossible`.
 
     Raises:
         LeftOut: fewer than 20 rows.
@@ -34,7 +33,7 @@ def log_likelihood(case: Case) -> list[Statistic]:
     if len(given.real) < FEWEST:
         raise LeftOut(f"{len(given.real)} rows; the mean log-probability wants at least {FEWEST}")
     rows = [*_impossible(given)]
-    known, drawn = _finite_rows(given)
+    known, drawn = finite_rows(given)
     if len(known.real) < FEWEST:
         raise LeftOut(f"all but {len(known.real)} of {len(given.real)} rows have log-probability −inf")
     value, error = weighted_mean(known.real, known.weight)
@@ -43,10 +42,23 @@ def log_likelihood(case: Case) -> list[Statistic]:
     if drawn is not None and len(drawn) >= FEWEST:
         made = _against_own_rows(case, known, drawn, made)
     rows.insert(0, made)
-    baseline = gaussian_baseline(known) if known.numbers is not None else None
-    if baseline is not None:
-        rows.insert(1, _against_gaussian(known, baseline))
     return rows
+
+
+def bits_per_dimension(case: Case) -> list[Statistic]:
+    """Mean code length of images with levels in bits per pixel and channel: −log₂ probability over the number of pixels. For information.
+
+    Of a lower bound on the log-probability it is an upper bound. Images that the model holds to be impossible are left out.
+    """
+    given = case.likelihood
+    if given is None or not given.pixels:
+        return []
+    known, _ = finite_rows(given)
+    if len(known.real) < FEWEST:
+        raise LeftOut(f"{len(known.real)} images with finite log-probability; a mean wants at least {FEWEST}")
+    value, error = weighted_mean(-known.real / (known.pixels * np.log(2)), known.weight)
+    note = f"bits per pixel and channel, of {known.pixels:,} an image" + ("; an upper bound" if known.bound else "")
+    return [Statistic("bits_per_dimension", "the images", value, error, n=len(known.real), note=note, alarm="never")]
 
 
 def _against_own_rows(case: Case, known: Likelihood, drawn: Floats, made: Statistic) -> Statistic:
@@ -103,7 +115,7 @@ def _impossible(given: Likelihood) -> list[Statistic]:
     return [Statistic("impossible", "all columns", share, error, 0.0, 0.0, p=0.0, n=len(lost), note=note, claim=claim)]
 
 
-def _finite_rows(given: Likelihood) -> tuple[Likelihood, Floats | None]:
+def finite_rows(given: Likelihood) -> tuple[Likelihood, Floats | None]:
     """Held-out rows with finite log-probability, and the drawn ones; pairs stay pairs."""
     keep = np.isfinite(given.real)
     drawn = given.generated
@@ -112,65 +124,9 @@ def _finite_rows(given: Likelihood) -> tuple[Likelihood, Floats | None]:
         drawn = drawn[keep]
     elif drawn is not None:
         drawn = drawn[np.isfinite(drawn)]
-    weight, numbers, condition = (None if part is None else part[keep] for part in (given.weight, given.numbers, given.given))
-    return replace(given, real=given.real[keep], generated=drawn, weight=weight, numbers=numbers, given=condition), drawn
-
-
-def _against_gaussian(known: Likelihood, baseline: Floats) -> Statistic:
-    """What a Gaussian gets on the same rows; the paired difference tells whether the model is worse than that."""
-    from scipy.special import ndtr
-
-    value, error = weighted_mean(baseline, known.weight)
-    gain, gain_error = weighted_mean(known.real - baseline, known.weight)
-    p = float(ndtr(gain / gain_error)) if gain_error > 0 else 1.0
-    note = (
-        f"nats per row of a Gaussian with full covariance, {_FOLDS}-fold on the checked rows; "
-        f"the model's mean is {plus_minus(gain, gain_error)} above; p is small if the model is worse"
-    )
-    claim = (
-        f"all columns: the model is worse than a full-covariance Gaussian: its log_likelihood lies {plus_minus(-gain, gain_error)} nats "
-        f"below the Gaussian's"
-    )
-    return Statistic("gaussian_log_likelihood", "all columns", value, error, p=p, n=len(known.real), note=note, claim=claim)
-
-
-def gaussian_baseline(known: Likelihood) -> Floats | None:
-    """``(n,)`` log-density of each row under a Gaussian fitted to the other folds, given the condition; None with too few rows.
-
-    Whole numbers are spread over their cell by adding 1/12 to their variance, as the model sees them.
-    """
-    assert known.numbers is not None
-    rows, width = known.numbers.shape
-    joint = known.numbers if known.given is None else np.concatenate([known.numbers, known.given], axis=1)
-    others = np.empty((0, joint.shape[1])) if known.others is None else known.others
-    spread = joint.std(axis=0)
-    if rows + len(others) < 5 * joint.shape[1]:
-        return None
-    extra = np.zeros(joint.shape[1])
-    if known.lattice is not None:
-        extra[:width] = known.lattice / 12.0
-    if (np.sqrt(np.square(spread) + extra) <= 1e-12 * np.abs(joint).max(axis=0, initial=1e-300)).any():
-        return None  # a constant column has no density
-    made = np.empty(rows)
-    fold = np.arange(rows) % _FOLDS
-    for k in range(_FOLDS):
-        train, test = np.concatenate([joint[fold != k], others]), fold == k
-        weight = None if known.weight is None else np.concatenate([np.maximum(known.weight[fold != k], 0), np.ones(len(others))])
-        mean = np.average(train, axis=0, weights=weight)
-        covariance = np.atleast_2d(np.cov(train, rowvar=False, aweights=weight)) + np.diag(extra)
-        made[test] = _log_normal(joint[test] - mean, covariance)
-        if joint.shape[1] > width:
-            made[test] -= _log_normal((joint[test] - mean)[:, width:], covariance[width:, width:])
-    return made
-
-
-def _log_normal(centred: Floats, covariance: Floats) -> Floats:
-    scale = np.sqrt(np.diag(covariance))
-    correlation = covariance / np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
-    factor = np.linalg.cholesky(correlation)
-    whitened = np.linalg.solve(factor, (centred / scale).T)
-    determinant = np.log(np.diag(factor)).sum() + np.log(scale).sum()
-    return -0.5 * np.square(whitened).sum(axis=0) - determinant - 0.5 * len(scale) * np.log(2 * np.pi)
+    weight, conditions = (None if part is None else part[keep] for part in (given.weight, given.given))
+    places = None if given.places is None else given.places.at(np.flatnonzero(keep))
+    return replace(given, real=given.real[keep], generated=drawn, weight=weight, places=places, given=conditions), drawn
 
 
 def weighted_mean(values: Floats, weight: Floats | None = None) -> tuple[float, float]:

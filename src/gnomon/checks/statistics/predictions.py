@@ -1,29 +1,34 @@
-"""Predictions beside the truth: accuracy, log-loss, calibration; for numbers the error, the share explained, the honesty of the spread.
+"""Predictions beside the truth: accuracy, log-loss and recall of every class; for numbers the error and the share explained.
 
-The null of a score is the best constant answer on the same rows; the null of a calibration is a model that means what it says.
+The null of a score is the best constant answer on the same rows. Whether chances and spreads are honest is judged in `calibration`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gnomon.checks.case import Case, Predictions
-from gnomon.checks.nulls import error_of_distance, permutation_p
+from gnomon.checks.measures.calibration import wilson
+from gnomon.checks.nulls import holm
 from gnomon.checks.sides import Floats
 from gnomon.checks.statistic import LeftOut, Statistic, number, plus_minus
 from gnomon.checks.statistics.likelihood import weighted_mean
 
 FEWEST = 10
-BINS = 15
 _SMALLEST = 1e-12  # probabilities are not taken to be smaller than this
+_FEWEST_OF_A_CLASS = 5
+_MOST_CLASSES = 12
+"""So many classes get a row: those recognised worst."""
 
 
 def accuracy(case: Case) -> list[Statistic]:
     """Share of rows whose class is predicted right, against always answering the most frequent class."""
     rows = []
-    for one in _classified(case):
+    for one in classified(case):
         right = (one.probability.argmax(axis=1) == one.truth).astype(np.float64)  # type: ignore[union-attr]
-        constant = (one.truth == _shares(one).argmax()).astype(np.float64)
+        constant = (one.truth == shares(one).argmax()).astype(np.float64)
         rows.append(_against_constant("accuracy", one, right, constant, "always answering the most frequent class", larger_is_better=True))
     return rows
 
@@ -31,48 +36,43 @@ def accuracy(case: Case) -> list[Statistic]:
 def log_loss(case: Case) -> list[Statistic]:
     """Mean of −log(probability given to the true class) in nats, against always answering the class frequencies."""
     rows = []
-    for one in _classified(case):
+    for one in classified(case):
         picked = one.probability[np.arange(len(one.truth)), one.truth]  # type: ignore[index]
         loss = -np.log(np.maximum(picked, _SMALLEST))
-        constant = -np.log(np.maximum(_shares(one), _SMALLEST))[one.truth]
+        constant = -np.log(np.maximum(shares(one), _SMALLEST))[one.truth]
         rows.append(_against_constant("log_loss", one, loss, constant, "always answering the class frequencies", larger_is_better=False))
     return rows
 
 
-def ece(case: Case) -> list[Statistic]:
-    """Expected calibration error: mean distance of confidence and accuracy over 15 bins of equally many rows.
+def class_recall(case: Case) -> list[Statistic]:
+    """Share of each class's rows that are predicted right, worst classes first: a finding where one is recognised much less than others.
 
-    Its null is what a perfectly calibrated model with the same confidences gets, from answers drawn right with that probability.
-    Reference: Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    Some classes are harder than others, which is no fault. So the null is a recall of half of what the other classes have on average,
+    and the p-value is the binomial chance of so few right answers under it, corrected for the number of classes.
     """
-    rows = []
-    for one in _classified(case):
+    rows: list[Statistic] = []
+    for one in classified(case):
         assert one.probability is not None
-        confidence = one.probability.max(axis=1)
-        right = (one.probability.argmax(axis=1) == one.truth).astype(np.float64)
-        bins = _equal_bins(confidence)
-        weight = np.ones(len(right)) if one.weight is None else one.weight
-        value, signs = _calibration(right - confidence, bins, weight)
-        generator = case.generator("ece", one.target)
-        draws = np.array([
-            _calibration((generator.random(len(right)) < confidence) - confidence, bins, weight)[0] for _ in range(case.effort.draws)
-        ])  # fmt: skip
-        linear = weighted_mean(signs[bins] * (right - confidence), weight)[1]
-        case.pictures.setdefault("reliability", {})[one.target] = (confidence, right, bins, weight)
-        over = float(weight @ (confidence - right)) > 0
-        note = f"{int(bins.max()) + 1} bins of equally many rows; null: a calibrated model, {case.effort.draws} draws"
-        null, null_error = float(draws.mean()), float(draws.std(ddof=1))
-        error = error_of_distance(value, linear, draws)
-        made = Statistic("ece", one.target, value, error, null, null_error, permutation_p(value, draws), len(right), note)
-        word = "more sure than it is right" if over else "less sure than it could be"
-        rows.append(made.with_(claim=f"target '{one.target}': the probabilities are not calibrated, the classifier is {word} ({made})"))
+        weight = np.ones(len(one.truth)) if one.weight is None else np.maximum(one.weight, 0.0)
+        right = one.probability.argmax(axis=1) == one.truth
+        counts, mass, squares, found = (
+            np.bincount(one.truth, weights=part, minlength=one.probability.shape[1])
+            for part in (np.ones(len(right)), weight, np.square(weight), weight * right)
+        )
+        known = np.flatnonzero((counts >= _FEWEST_OF_A_CLASS) & (mass > 0))
+        if len(known) < 2:
+            continue
+        recall = found[known] / mass[known]
+        effective = np.square(mass[known]) / squares[known]
+        others = (recall.sum() - recall) / (len(known) - 1)
+        rows += _recalls(one, known, recall, effective, others)
     return rows
 
 
 def rmse(case: Case) -> list[Statistic]:
     """Root of the mean squared error in the target's units, against always answering the mean."""
     rows = []
-    for one in _regressed(case):
+    for one in regressed(case):
         square, constant = _squares(one)
         made = _against_constant("rmse", one, square, constant, "always answering the mean", larger_is_better=False)
         value, null = np.sqrt(made.value), np.sqrt(made.null)
@@ -84,7 +84,7 @@ def rmse(case: Case) -> list[Statistic]:
 def r2(case: Case) -> list[Statistic]:
     """Share of the target's variance that the predictions explain; 0 is the mean as constant answer."""
     rows = []
-    for one in _regressed(case):
+    for one in regressed(case):
         square, constant = _squares(one)
         total = weighted_mean(constant, one.weight)[0]
         if not total > 0:
@@ -96,49 +96,84 @@ def r2(case: Case) -> list[Statistic]:
     return rows
 
 
-def spread_coverage(case: Case) -> list[Statistic]:
-    """Share of targets within one predicted standard deviation of the prediction: 68.3 % if the spread is honest and the noise normal."""
-    rows = []
-    for one in _regressed(case):
-        if one.spread is None or one.mean is None:
-            continue
-        pull = (one.truth - one.mean) / np.maximum(one.spread, 1e-300)
-        value, error = weighted_mean((np.abs(pull) <= 1).astype(np.float64), one.weight)
-        expected = 0.6826894921370859
-        effective = len(pull) if one.weight is None else one.weight.sum() ** 2 / np.square(one.weight).sum()
-        null_error = float(np.sqrt(expected * (1 - expected) / effective))
-        case.pictures.setdefault("pulls", {})[one.target] = (pull, one.weight)
-        p = _two_sided((value - expected) / null_error)
-        note = "share of targets within one predicted standard deviation; null: normal noise of that size"
-        error = max(error, 1 / (len(pull) + 2))
-        made = Statistic("spread_coverage", one.target, value, error, expected, null_error, p, len(pull), note)
-        word = "too narrow" if value < expected else "too wide"
-        rows.append(made.with_(claim=f"target '{one.target}': the predicted standard deviations are {word} ({made})"))
-    return rows
+# ---- parts that other statistics of predictions share --------------------------------------------------------------------
 
 
-# ---- parts -----------------------------------------------------------------------------------------------------------
+def classified(case: Case, fewest: int = FEWEST) -> list[Predictions]:
+    """The predictions of classes. Raises LeftOut if there are fewer rows than `fewest`."""
+    return [_enough(one, fewest) for one in case.predictions if one.probability is not None]
 
 
-def _classified(case: Case) -> list[Predictions]:
-    return [_enough(one) for one in case.predictions if one.probability is not None]
+def regressed(case: Case, fewest: int = FEWEST) -> list[Predictions]:
+    """The predictions of numbers. Raises LeftOut if there are fewer rows than `fewest`."""
+    return [_enough(one, fewest) for one in case.predictions if one.mean is not None]
 
 
-def _regressed(case: Case) -> list[Predictions]:
-    return [_enough(one) for one in case.predictions if one.mean is not None]
-
-
-def _enough(one: Predictions) -> Predictions:
-    if len(one.truth) < FEWEST:
-        raise LeftOut(f"{len(one.truth)} rows; predictions are judged from {FEWEST}")
-    return one
-
-
-def _shares(one: Predictions) -> Floats:
+def shares(one: Predictions) -> Floats:
     """Frequency of each class among the checked rows: the best constant answer there is."""
     assert one.probability is not None
     counts = np.bincount(one.truth, weights=one.weight, minlength=one.probability.shape[1])
     return counts / counts.sum()
+
+
+def positive_weight(one: Predictions) -> Floats | None:
+    """The weights, where a statistic has no meaning for negative ones. Raises LeftOut if there are any."""
+    if one.weight is not None and (one.weight < 0).any():
+        raise LeftOut(f"{int((one.weight < 0).sum())} of {len(one.weight)} weights are negative")
+    return one.weight
+
+
+def over_targets(rows: Sequence[Statistic]) -> list[Statistic]:
+    """The same rows, one per target, with their p-values corrected for the number of targets."""
+    return [row.with_(corrected=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)] if len(rows) > 1 else list(rows)
+
+
+def one_sided(z: float) -> float:
+    """Chance that a standard normal number exceeds z."""
+    from scipy.special import ndtr
+
+    return float(ndtr(-z))
+
+
+def two_sided(z: float) -> float:
+    """Chance that a standard normal number is further from 0 than z."""
+    return 2 * one_sided(abs(z))
+
+
+# ---- parts ---------------------------------------------------------------------------------------------------------------
+
+
+def _enough(one: Predictions, fewest: int) -> Predictions:
+    if len(one.truth) < fewest:
+        raise LeftOut(f"{len(one.truth)} rows; predictions are judged from {fewest}")
+    return one
+
+
+def _recalls(one: Predictions, known: np.ndarray, recall: Floats, rows: Floats, others: Floats) -> list[Statistic]:
+    """The rows of the worst classes; `rows` is the number of equally weighted rows that carry as much."""
+    limit = others / 2
+    p = np.array([_binomial_p(share, count, least) for share, count, least in zip(recall, rows, limit, strict=True)])
+    corrected = holm(p.tolist())
+    made = []
+    for k in np.lexsort((recall, p))[:_MOST_CLASSES]:
+        low, high = wilson(recall[k], rows[k])
+        where = f"class '{one.classes[known[k]] if one.classes else known[k]}' of {one.target}"
+        note = f"null: half the mean recall of the other classes, {number(others[k])}"
+        if len(known) > _MOST_CLASSES:
+            note += f"; the {_MOST_CLASSES} worst of {len(known)} classes are shown"
+        error, null_error = float(high - low) / 2, float(np.sqrt(limit[k] * (1 - limit[k]) / rows[k]))
+        row = Statistic("class_recall", where, float(recall[k]), error, float(limit[k]), null_error, float(p[k]), int(rows[k]), note)
+        told = f"{100 * recall[k]:.0f} % of its rows are recognised, {100 * others[k]:.0f} % of those of the other classes on average"
+        made.append(row.with_(corrected=corrected[k], claim=f"{where}: {told} ({row})"))
+    return made
+
+
+def _binomial_p(share: float, rows: float, least: float) -> float:
+    """Chance of at most so large a share of right answers among so many rows; continuous in the number of rows, which weights make so."""
+    from scipy.special import betainc
+
+    right = share * rows
+    return 1.0 if least <= 0 or right >= rows else float(betainc(rows - right, right + 1, 1 - least))
 
 
 def _squares(one: Predictions) -> tuple[Floats, Floats]:
@@ -154,30 +189,7 @@ def _against_constant(name: str, one: Predictions, scores: Floats, constant: Flo
     null, null_error = weighted_mean(constant, one.weight)
     gain, gain_error = weighted_mean(scores - constant if larger_is_better else constant - scores, one.weight)
     error = max(error, 1 / (len(scores) + 2)) if name == "accuracy" else error  # n right answers out of n do not prove 100 %
-    p = _one_sided(gain / gain_error) if gain_error > 0 else (0.0 if gain > 0 else 1.0)
+    p = one_sided(gain / gain_error) if gain_error > 0 else (0.0 if gain > 0 else 1.0)
     note = f"null: {words}; p is small if the model beats it"
     claim = f"target '{one.target}': the predictions are no better than {words} ({name} {plus_minus(value, error)} against {number(null)})"
     return Statistic(name, one.target, value, error, null, null_error, p, len(scores), note, claim=claim, alarm="high")
-
-
-def _equal_bins(confidence: Floats) -> np.ndarray:
-    """``(n,)`` bin of each row; equal confidences share a bin."""
-    edges = np.unique(np.quantile(confidence, np.linspace(0, 1, min(BINS, max(1, len(confidence) // 5)) + 1)))[1:-1]
-    return np.unique(np.searchsorted(edges, confidence, side="right"), return_inverse=True)[1]
-
-
-def _calibration(gap: Floats, bins: np.ndarray, weight: Floats) -> tuple[float, Floats]:
-    sums = np.bincount(bins, weights=weight * gap)
-    return float(np.abs(sums).sum() / weight.sum()), np.sign(sums)
-
-
-def _one_sided(z: float) -> float:
-    from scipy.special import ndtr
-
-    return float(ndtr(-z))
-
-
-def _two_sided(z: float) -> float:
-    from scipy.special import ndtr
-
-    return float(2 * ndtr(-abs(z)))

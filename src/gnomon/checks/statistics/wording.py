@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gnomon.checks.sides import Floats, Side, Sides
+from gnomon.checks.sides import Side, Sides
 from gnomon.checks.statistic import number
 from gnomon.data import Periodic
 
@@ -35,15 +35,24 @@ def change_of_values(sides: Sides, column: int) -> str:
     return f"{name}: the generated values are spread {number(abs(ratio - 1) * 100, 2)} % {'wider' if ratio > 1 else 'less wide'}"
 
 
-def most_different_place(sides: Sides, column: int) -> str:
-    """Where the distribution functions of a numeric column differ most, with the two shares."""
-    pooled = np.unique(np.concatenate([side.values[:, column] for side in (sides.real, sides.generated)]))
-    shares = [_share_below(side, column, pooled) for side in (sides.real, sides.generated)]
-    top = int(np.abs(shares[0] - shares[1]).argmax())
+def most_different_place(sides: Sides, column: int, place: float) -> str:
+    """The shares of both sides up to the value at which the distribution functions of a numeric column differ most."""
+    shares = [_share_up_to(side, column, place) for side in (sides.real, sides.generated)]
     return (
-        f"column '{sides.names[column]}': {_percent(shares[1][top])} of the generated values lie at or below {number(pooled[top], 4)}, "
-        f"but {_percent(shares[0][top])} of the real ones"
+        f"column '{sides.names[column]}': {percent(shares[1])} of the generated values lie at or below {number(place, 4)}, "
+        f"but {percent(shares[0])} of the real ones"
     )
+
+
+def change_in_tails(sides: Sides, column: int, place: float) -> str:
+    """The shares of both sides in the tail of a numeric column that begins at a value."""
+    below = [_share_up_to(side, column, place) for side in (sides.real, sides.generated)]
+    real, generated = below if sum(below) < 1 else (_share_up_to(side, column, place, above=True) for side in (sides.real, sides.generated))
+    where = f"{'at or below' if sum(below) < 1 else 'above'} {number(place, 4)}"
+    shares = [percent(generated), percent(real)]
+    shares[0 if generated < real else 1] = "only " + shares[0 if generated < real else 1]
+    told = [share if share != "only 0 %" else "none" for share in shares]
+    return f"column '{sides.names[column]}': {told[0]} of the generated values lie {where}, but {told[1]} of the real ones"
 
 
 def change_of_category(sides: Sides, column: int) -> str:
@@ -55,8 +64,8 @@ def change_of_category(sides: Sides, column: int) -> str:
         shares.append(counts / counts.sum())
     top = int(np.abs(shares[0] - shares[1]).argmax())
     return (
-        f"column '{sides.names[column]}': '{values[top]}' makes up {_percent(shares[1][top])} of the generated rows, "
-        f"but {_percent(shares[0][top])} of the real ones"
+        f"column '{sides.names[column]}': '{values[top]}' makes up {percent(shares[1][top])} of the generated rows, "
+        f"but {percent(shares[0][top])} of the real ones"
     )
 
 
@@ -74,13 +83,18 @@ def _moments(side: Side, column: int) -> tuple[float, float, float, float]:
     return mean, float(np.sqrt(variance)), error, log_error
 
 
-def _share_below(side: Side, column: int, points: Floats) -> Floats:
-    order = np.argsort(side.values[:, column])
-    ordered = side.values[order, column]
-    weight = np.ones(len(order)) if side.weight is None else side.weight[order]
-    reached = np.concatenate([[0.0], np.cumsum(weight)])
-    return reached[np.searchsorted(ordered, points, side="right")] / reached[-1]
+def _share_up_to(side: Side, column: int, place: float, *, above: bool = False) -> float:
+    """Share of the weight up to a place, or above it."""
+    inside = (side.values[:, column] <= place) ^ above
+    return float(inside.mean()) if side.weight is None else float(side.weight @ inside / side.weight.sum())
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def percent(share: float) -> str:
+    """A share in per cent, with one decimal, or with two figures if it is small.
+
+    Example:
+        >>> percent(0.12345), percent(0.00014), percent(0.0)
+        ('12.3 %', '0.014 %', '0 %')
+    """
+    text = f"{100 * share:.1f}" if abs(share) >= 0.01 else number(100 * share, 2)
+    return f"{text} %"
