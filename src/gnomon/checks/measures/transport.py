@@ -87,7 +87,7 @@ def exact_transport(cost: Floats, weights: Weights = (None, None)) -> Transport:
         return _linear_programme(cost, first, second)
     raise OptionError(
         f"exact transport between {cost.shape[0]} and {cost.shape[1]} rows wants POT where rows have weights or sides differ in length: "
-        f"pip install pot"
+        "pip install pot"
     )
 
 
