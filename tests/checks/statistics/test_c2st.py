@@ -145,7 +145,7 @@ def test_sets_are_looked_at_by_deep_sets() -> None:
 def test_large_images_are_shown_as_components() -> None:
     rng = np.random.default_rng(8)
     assert _seen(rng.integers(0, 255, (50, 16)).astype(np.uint8)).shape == (50, 16)
-    assert _seen(rng.normal(size=(90, 900))).shape == (90, 64)
+    assert _seen(rng.normal(size=(90, 900))).shape == (90, 32)
 
 
 def _null(repeats: int, effort: Effort, **world: str | bool | int | None) -> tuple[dict[str, list[float]], dict[str, list[bool]]]:
