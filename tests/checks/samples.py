@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gnomon.checks import Sides
@@ -55,3 +57,14 @@ def sides(seed: int, real: int = 150, generated: int = 150, *, weights: str | No
         made = Sides.of(*both, COLUMNS, weights=pair, paired=True, seed=seed)
         return Sides(made.columns, made.real, made.generated, shared=("count", "colour"), paired=True, seed=seed)
     return Sides.of(*both, COLUMNS, weights=pair, seed=seed)
+
+
+WORLDS: dict[str, Callable[[int], Sides]] = {
+    "as many rows": lambda seed: sides(seed, 120, 120),
+    "unequal": lambda seed: sides(seed, 200, 70),
+    "weights on both": lambda seed: sides(seed, 150, 150, weights="same"),
+    "weights on one": lambda seed: sides(seed, 150, 150, weights="one"),
+    "weights on one, unequal": lambda seed: sides(seed, 260, 120, weights="one"),
+    "paired": lambda seed: sides(seed, 120, 120, paired=True),
+}
+"""Ways in which both sides are drawn from one distribution, by name; each takes a seed."""

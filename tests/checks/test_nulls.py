@@ -18,6 +18,7 @@ from gnomon.checks.statistics.columns import cvm, ks, kuiper, separation, tails,
 from gnomon.checks.statistics.correlation import correlation
 from gnomon.checks.statistics.granularity import distinct
 from gnomon.checks.statistics.rank_correlation import rank_correlation
+from tests.checks import samples
 from tests.checks.samples import sides
 
 COLUMNWISE = (w1, ks, kuiper, tv, cvm, tails, separation, distinct, correlation, rank_correlation)
@@ -27,12 +28,7 @@ DISCRETE = ("tails", "distinct")
 QUICK = Effort(draws=99, more_draws=0)
 
 WORLDS: dict[str, Callable[[int], Sides]] = {
-    "as many rows": lambda seed: sides(seed, 120, 120),
-    "unequal": lambda seed: sides(seed, 200, 70),
-    "weights on both": lambda seed: sides(seed, 150, 150, weights="same"),
-    "weights on one": lambda seed: sides(seed, 150, 150, weights="one"),
-    "weights on one, unequal": lambda seed: sides(seed, 260, 120, weights="one"),
-    "paired": lambda seed: sides(seed, 120, 120, paired=True),
+    **samples.WORLDS,
     "larger than the null": lambda seed: sides(seed, 600, 500),
     "grained": lambda seed: _grained(sides(seed, 400, 350)),
     "grained, weights": lambda seed: _grained(sides(seed, 400, 400, weights="one")),

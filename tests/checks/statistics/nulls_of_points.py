@@ -7,15 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from gnomon.checks import Case, Effort, Sides, Statistic
+from tests.checks import samples
 from tests.checks.samples import sides
 
 WORLDS: dict[str, Callable[[int], Sides]] = {
-    "as many rows": lambda seed: sides(seed, 120, 120),
-    "unequal": lambda seed: sides(seed, 200, 70),
-    "weights on both": lambda seed: sides(seed, 150, 150, weights="same"),
-    "weights on one": lambda seed: sides(seed, 150, 150, weights="one"),
-    "weights on one, unequal": lambda seed: sides(seed, 260, 120, weights="one"),
-    "paired": lambda seed: sides(seed, 120, 120, paired=True),
+    **samples.WORLDS,
     "larger than the null": lambda seed: sides(seed, 600, 500),
 }
 

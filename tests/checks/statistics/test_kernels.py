@@ -19,19 +19,10 @@ from gnomon.checks.statistics import blocks as blocks_file
 from gnomon.checks.statistics.blocks import Blocks, SquaredDistance
 from gnomon.checks.statistics.kernels import _by_pairs, energy, kid, mmd
 from gnomon.data import Examples, Image, Spec
-from tests.checks.samples import sides
+from tests.checks.samples import WORLDS, sides
 
 QUICK = Effort(draws=99, more_draws=0)
 BY_FEATURES = Effort(draws=99, more_draws=0, kernel_rows=10)
-
-WORLDS: dict[str, Callable[[int], Sides]] = {
-    "as many rows": lambda seed: sides(seed, 120, 120),
-    "unequal": lambda seed: sides(seed, 200, 70),
-    "weights on both": lambda seed: sides(seed, 150, 150, weights="same"),
-    "weights on one": lambda seed: sides(seed, 150, 150, weights="one"),
-    "weights on one, unequal": lambda seed: sides(seed, 260, 120, weights="one"),
-    "paired": lambda seed: sides(seed, 120, 120, paired=True),
-}
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gnomon.checks.reports.collecting import Pictures
 from gnomon.checks.statistic import Statistic, number, plus_minus
 from gnomon.errors import RunError
 from gnomon.learned import Learned
+from gnomon.learned.runs import replaced
 
 FORMAT = 1
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -147,7 +148,7 @@ class Report:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in zip(FILES, (self.html(), text, self.markdown()), strict=True):
-                _write(folder / name, content)
+                replaced(folder / name, partial(Path.write_text, data=content, encoding="utf-8", errors="replace"))
         except OSError as error:
             raise RunError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
         if self.encoder is not None:
@@ -216,18 +217,3 @@ def _marked(text: str) -> str:
     for character in "\\`*[]<>|#":
         flat = flat.replace(character, "\\" + character)
     return flat
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
