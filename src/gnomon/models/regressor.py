@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gnomon import networks
 from gnomon.blocks import ColumnDensity, ColumnHead
 from gnomon.data import Examples, Image, Set, Spec, Vector
+from gnomon.errors import OptionError
 from gnomon.models.base import Loss, Model, applied, tensor, wants
 
 
@@ -89,6 +90,17 @@ class Regressor(Model):
             return Loss.mean(-density.log_prob(y), batch.weight)
         error = (density.mean() - y).square().mean(-1)
         return Loss.mean(error if self.squared else -density.log_prob(y), batch.weight, squared_error=error)
+
+    def residuals(self, batch: Examples) -> Tensor:
+        """What the loss without a spread sums the squares of, ``(n, columns)``: Levenberg–Marquardt steps need them one by one.
+
+        Raises:
+            OptionError: with a spread the loss is no sum of squares.
+        """
+        if not self.squared:
+            raise OptionError("the loss of this regressor is no sum of squares: set spread=none, and have numbers as targets")
+        error = (self.raw(batch) - tensor(batch.y)) / self.head.outputs**0.5
+        return error if batch.weight is None else error * batch.weight.sqrt()[:, None]
 
     def predict(self, batch: Examples) -> tuple[Tensor, Tensor | None]:
         """The mean of the targets and its spread (standard deviation), each ``(n, columns)`` in network space.

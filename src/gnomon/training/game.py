@@ -5,8 +5,9 @@ Knows how a loss reaches a player's parameters; not when, on which data, or for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from gnomon.data import Examples
 from gnomon.errors import OptionError
 from gnomon.models import Loss, LossOf, Model, Player
-from gnomon.training.optimisers import Optimiser, OptimiserOptions
-from gnomon.training.parameters import FlatParameters
+from gnomon.options import unknown
+from gnomon.training.optimisers import Optimiser, OptimiserOptions, make
+from gnomon.training.parameters import FlatParameters, kinds_of
 
 LossFunction = Callable[[Examples], Loss]
 
@@ -23,12 +25,10 @@ LossFunction = Callable[[Examples], Loss]
 class Side:
     """One player at work: its optimiser, its loss, and the averaged and best copies of its weights."""
 
-    def __init__(
-        self, player: Player, leaves: dict[str, Tensor], loss: LossFunction, options: OptimiserOptions, copies: int | None
-    ) -> None:
+    def __init__(self, player: Player, parameters: FlatParameters, loss: LossFunction, options: OptimiserOptions) -> None:
         self.player = player
         self.loss = loss
-        self.optimiser = Optimiser(FlatParameters(leaves, copies), options)
+        self.optimiser: Optimiser = make(parameters, options)
         self.best: Tensor | None = None
 
     @property
@@ -48,13 +48,21 @@ class Game:
     Args:
         models: one model, or the K models that are trained together, all of one shape.
         options: of every player's optimiser.
+        own: options of the players that have some of their own, by the player's name.
         together: train them stacked, in one vectorised step (also for K = 1).
         compiled: compile each player's loss.
         precision: "float32", or "bfloat16" for autocast.
     """
 
     def __init__(
-        self, models: list[Model], options: OptimiserOptions, *, together: bool = False, compiled: bool = False, precision: str = "float32"
+        self,
+        models: list[Model],
+        options: OptimiserOptions,
+        *,
+        own: Mapping[str, OptimiserOptions] | None = None,
+        together: bool = False,
+        compiled: bool = False,
+        precision: str = "float32",
     ) -> None:
         self.models = models
         self.model = models[0]
@@ -65,10 +73,14 @@ class Game:
         self._best_buffers: dict[str, Tensor] = {}
         self._stacked, self._buffers = self._stack() if together else ({}, {})
         self._gradients = {name: p.requires_grad for name, p in self.model.named_parameters()}
-        self.sides = [self._side(player, options) for player in self.model.players()]
+        players = self.model.players()
+        for name in own or {}:
+            if name not in {player.name for player in players}:
+                raise OptionError(unknown("player", name, [player.name for player in players], owner=type(self.model).__name__))
+        self.sides = [self._side(player, (own or {}).get(player.name, options)) for player in players]
         self._refuse_shared_parameters()
-        if len(self.sides) > 1:
-            owned = {name for side in self.sides for name in side.optimiser.parameters.leaves}
+        owned = {name for side in self.sides for name in side.optimiser.parameters.leaves}
+        if len(self.sides) > 1 or len(owned) < len(self._gradients):
             for name, p in self.model.named_parameters():
                 p.requires_grad_(name in owned and not together)
 
@@ -94,6 +106,27 @@ class Game:
                 return loss(batch)
 
         return cast
+
+    def residuals(self, side: Side, batch: Examples) -> tuple[Tensor, Tensor, Tensor]:
+        """What the model's ``residuals(batch)`` gives, flattened, and its Jacobian by the side's flat parameters.
+
+        Raises:
+            OptionError: the model has no residuals.
+        """
+        if not callable(getattr(self.model, "residuals", None)):
+            raise OptionError(
+                f"levenberg-marquardt wants a loss that is a sum of squares, and {type(self.model).__name__} has no residuals(batch); "
+                "use a regressor with spread=none, or another optimizer"
+            )
+        parameters = side.optimiser.parameters
+        module = LossOf(self.model, "residuals")
+
+        def of(flat: Tensor) -> Tensor:
+            named = {f"model.{name}": view for name, view in parameters.views(flat).items()}
+            return torch.func.functional_call(module, named, (batch,)).flatten()
+
+        flat = parameters.data.detach()
+        return of(flat).detach(), torch.func.jacrev(of, chunk_size=256)(flat)[:, 0].detach(), flat.new_ones(())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -188,10 +221,16 @@ class Game:
             raise OptionError(
                 f"player '{player.name}' of {type(self.model).__name__} has no parameters; give the model solve(examples) instead"
             )
-        leaves: dict[str, Tensor] = {name: self._stacked[name] if self.copies else p for name, p in own.items()}
+        kinds = {name: kind for name, kind in kinds_of(self.model).items() if name in own and kind in options.trains}
+        if not kinds:
+            raise OptionError(
+                f"player '{player.name}' of {type(self.model).__name__} has no {' or '.join(options.trains)}; it has "
+                f"{' and '.join(sorted(set(kinds_of(self.model).values())))}: change the option 'trains'"
+            )
+        leaves: dict[str, Tensor] = {name: self._stacked[name] if self.copies else own[name] for name in kinds}
         if not player.average:
-            options = OptimiserOptions(**{**vars(options), "average": None})
-        return Side(player, leaves, self.loss_of(player.loss), options, self.copies)
+            options = replace(options, average=None)
+        return Side(player, FlatParameters(leaves, self.copies, kinds), self.loss_of(player.loss), options)
 
     def _vectorised(self, module: LossOf) -> LossFunction:
         parameters, buffers = self._stacked, self._buffers

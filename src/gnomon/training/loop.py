@@ -18,15 +18,17 @@ from torch import Tensor
 
 from gnomon.data import Examples, Source
 from gnomon.data.seeds import mix
-from gnomon.errors import RunError, TrainingError
+from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.models import Loss
 from gnomon.training import randomness
 from gnomon.training.checkpoint import Checkpoint
+from gnomon.training.dropout import DropoutSchedule
 from gnomon.training.game import Game, Side
 from gnomon.training.interrupt import orderly
 from gnomon.training.meter import Meter, Value
+from gnomon.training.optimisers import Look
 from gnomon.training.progress import Progress
-from gnomon.training.schedules import Schedule
+from gnomon.training.schedules import Plateau, Schedule
 from gnomon.training.team import Team
 
 LOOK = 0.2  # seconds between looks at the clock's business: progress and saving
@@ -44,6 +46,8 @@ class Plan:
         patience: epochs without a better monitored value before the end, or None.
         monitor: the validation quantity that decides "best" (lower is better), or None.
         alter: what is done to every training batch before the model sees it, or None.
+        plateau: lowers the learning rate where nothing becomes better, or None.
+        dropout: switches dropout on or off, or None.
     """
 
     epochs: int
@@ -52,6 +56,8 @@ class Plan:
     patience: int | None = None
     monitor: str | None = None
     alter: Callable[[Examples], Examples] | None = None
+    plateau: Plateau | None = None
+    dropout: DropoutSchedule | None = None
 
 
 class Loop:
@@ -85,6 +91,8 @@ class Loop:
         self.game, self.train, self.validation, self.plan, self.seed = game, train, validation, plan, seed
         self.checkpoint, self.stage, self.team = checkpoint, stage, team or Team()
         self.judge = game.loss_of("validate") if validation is not None else None
+        if self.team.world > 1 and any(side.optimiser.looks_again for side in game.sides):
+            raise OptionError("rules that look at the loss more than once in a step train on one process; start the fit without torchrun")
         self.batches_per_turn = turn_size(game) * plan.accumulate
         self.turns_per_epoch = max(1, train.steps // self.batches_per_turn)
         self.progress = progress or Progress(plan.epochs * self.turns_per_epoch, plan.epochs, show=False)
@@ -122,6 +130,8 @@ class Loop:
             self._finish()
         finally:
             self.progress.stop()
+            if self.plan.dropout is not None:
+                self.plan.dropout.end()
 
     def _epoch(self, interrupt: Any) -> None:
         """The turns left in this epoch."""
@@ -144,7 +154,11 @@ class Loop:
         """Every player whose turn it is makes its moves."""
         if self.plan.alter is not None:
             group = [self.plan.alter(batch) for batch in group]
+        if self.plan.dropout is not None:
+            self.plan.dropout.set(self.turn)
         factor, accumulate = self.plan.schedule(self.turn), self.plan.accumulate
+        if self.plan.plateau is not None:
+            factor *= self.plan.plateau.factor
         sides = self.game.sides
         for side in sides:
             if self.turn % side.player.every:
@@ -159,15 +173,38 @@ class Loop:
         self.turn_in_epoch += 1
 
     def _move(self, side: Side, batches: list[Examples], factor: float, prefix: str) -> None:
+        optimiser = side.optimiser
+        if not optimiser.looks_again:
+            optimiser.step(factor, self._gradient(side, batches, prefix)[1])
+            return
+        start, told = randomness.state(self.game.device), [prefix]
+
+        def gradient() -> tuple[Tensor, Tensor]:
+            randomness.restore(start, self.game.device)
+            return self._gradient(side, batches, told.pop() if told else None)
+
+        def residuals() -> tuple[Tensor, Tensor, Tensor]:
+            randomness.restore(start, self.game.device)
+            parts = [self.game.residuals(side, batch) for batch in batches]
+            values, jacobians, weights = zip(*parts, strict=True)
+            return torch.cat(values), torch.cat(jacobians), torch.stack(weights).sum()
+
+        optimiser.move(factor, Look(gradient, residuals))
+
+    def _gradient(self, side: Side, batches: list[Examples], prefix: str | None) -> tuple[Tensor, Tensor]:
+        """The gradient of the summed loss into the side's buffer; that sum and its weight. The meter hears of it under `prefix`."""
         side.optimiser.zero_grad()
+        total: Tensor | None = None
         weight: Tensor | None = None
         for batch in batches:
             loss: Loss = side.loss(batch)
             (loss.total.sum() if self.game.copies else loss.total).backward()
+            total = loss.total.detach() if total is None else total + loss.total.detach()
             weight = loss.weight if weight is None else weight + loss.weight
-            self.meter.add(loss, prefix)
-        assert weight is not None
-        side.optimiser.step(factor, self.team.sum_gradients(side.optimiser.parameters, weight))
+            if prefix is not None:
+                self.meter.add(loss, prefix)
+        assert total is not None and weight is not None
+        return total, self.team.sum_gradients(side.optimiser.parameters, weight)
 
     def _look(self) -> None:
         """Show progress; save when the last save is long enough ago."""
@@ -187,6 +224,9 @@ class Loop:
         record: dict[str, Any] = {"step": self.turn, "epoch": self.epoch + 1}
         record |= {f"train/{name}": value for name, value in self.meter.means(self.team).items()}
         record |= {f"validation/{name}": value for name, value in self._validate().items()}
+        if self.plan.plateau is not None:
+            watched = record[f"validation/{self.plan.monitor}" if self.judge and self.plan.monitor else "train/loss"]
+            self.plan.plateau.see(sum(watched) / len(watched) if isinstance(watched, list) else watched)
         self._write_down(record)
         self.meter.clear()
         self.epoch, self.turn_in_epoch = self.epoch + 1, 0
@@ -265,6 +305,7 @@ class Loop:
         facts = {
             "format": 1, "stage": self.stage, "epoch": self.epoch, "turn": self.turn, "turn_in_epoch": self.turn_in_epoch,
             "steps": steps, "best": self.best, "stale": self.stale, "meter": self.meter.state(), "history": len(self.history),
+            "plateau": None if self.plan.plateau is None else self.plan.plateau.state(),
         }  # fmt: skip
         try:
             self.checkpoint.save(tensors, facts)
@@ -285,6 +326,8 @@ class Loop:
         self.epoch, self.turn, self.turn_in_epoch = facts["epoch"], facts["turn"], facts["turn_in_epoch"]
         self.best, self.stale, self.history = facts["best"], facts["stale"], history
         self.meter.load_state(facts["meter"])
+        if self.plan.plateau is not None:
+            self.plan.plateau.load_state(facts["plateau"])
 
 
 def turn_size(game: Game) -> int:

@@ -22,6 +22,7 @@ from gnomon.learned import Learned, runs
 from gnomon.models import Model
 from gnomon.training import randomness, schedules
 from gnomon.training.checkpoint import STATE, Checkpoint
+from gnomon.training.dropout import DropoutSchedule
 from gnomon.training.game import Game
 from gnomon.training.loop import Loop, Plan, turn_size
 from gnomon.training.progress import Progress
@@ -110,6 +111,8 @@ class Fit:
             raise OptionError(
                 f"accumulate={settings.accumulate} would change what {type(model).__name__} learns: its examples act on each other"
             )
+        if settings.schedule == "plateau" and len(model.players()) > 1 and model.monitor is None:
+            raise OptionError(f"schedule=plateau watches one loss, and {type(model).__name__} has several players and no measure of quality")
         if self.request.compile not in ("auto", "on", "off"):
             raise OptionError(f"compile wants auto, on or off; got {self.request.compile!r}")
         batches = max(1, rows // settings.batch_size)
@@ -145,6 +148,7 @@ class Fit:
             game = Game(
                 stage,
                 settings.optimiser(),
+                own=settings.own(),
                 together=self.request.seeds is not None,
                 compiled=settings.compile,
                 precision=settings.precision,
@@ -153,6 +157,8 @@ class Fit:
             plan = Plan(
                 settings.epochs, schedules.make(settings.schedule, turns, warmup=settings.warmup), settings.accumulate, settings.patience,
                 stage[0].monitor if validation is not None else None, _hide_given(settings.drop_given),
+                schedules.Plateau(settings.plateau_patience) if settings.schedule == "plateau" else None,
+                None if settings.dropout_when == "always" else DropoutSchedule(stage, settings.dropout_when, settings.dropout_part, turns),
             )  # fmt: skip
             shown = Progress(turns, settings.epochs, show=self.show)
             loop = Loop(game, train, validation, plan, seed=seed, checkpoint=checkpoint, progress=shown, stage=index, team=self.team)
