@@ -49,7 +49,7 @@ wheel: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(RUN) -m benchmarks.startup
-	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.memory
 
 clean:

@@ -51,9 +51,9 @@ class Loss(NamedTuple):
         """
         if weight is None:
             sums = {name: part.detach().sum() for name, part in parts.items()}
-            return cls(values.sum(), values.new_tensor(float(len(values))), sums)
+            return cls(values.sum(), values.new_full((), float(len(values))), sums)
         sums = {name: (part.detach() * weight).sum() for name, part in parts.items()}
-        return cls((values * weight).sum(), values.new_tensor(float(len(values))), sums)
+        return cls((values * weight).sum(), values.new_full((), float(len(values))), sums)
 
 
 @dataclass(frozen=True)

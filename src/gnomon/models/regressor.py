@@ -117,4 +117,4 @@ class Regressor(Model):
             return Loss.mean((prediction - y).square().mean(-1), batch.weight)
         total = F.mse_loss(prediction, y, reduction="sum")
         columns = prediction.shape[-1]
-        return Loss(total if columns == 1 else total / columns, total.new_tensor(float(len(y))), {})
+        return Loss(total if columns == 1 else total / columns, total.new_full((), float(len(y))), {})

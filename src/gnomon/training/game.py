@@ -16,6 +16,7 @@ from gnomon.data import Examples
 from gnomon.errors import OptionError
 from gnomon.models import Loss, LossOf, Model, Player
 from gnomon.options import unknown
+from gnomon.training.backward import backward_pass
 from gnomon.training.optimisers import Optimiser, OptimiserOptions, make
 from gnomon.training.parameters import FlatParameters, kinds_of
 
@@ -68,6 +69,7 @@ class Game:
         self.model = models[0]
         self.copies = len(models) if together else None
         self.device = self.model.device
+        self.backward = backward_pass(self.device, compiled)
         self._compiled = compiled
         self._precision = precision
         self._best_buffers: dict[str, Tensor] = {}

@@ -20,7 +20,7 @@ from gnomon.data import Examples, Source
 from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.models import Loss
-from gnomon.training import randomness
+from gnomon.training import garbage, randomness
 from gnomon.training.checkpoint import Checkpoint
 from gnomon.training.dropout import DropoutSchedule
 from gnomon.training.game import Game, Side
@@ -120,7 +120,7 @@ class Loop:
         self.progress.start(self.turn)
         self._next_save = time.perf_counter() + SAVE
         try:
-            with orderly() as interrupt:
+            with garbage.frozen(), orderly() as interrupt:
                 while self.epoch < self.plan.epochs and not self._out_of_patience():
                     self._epoch(interrupt)
                     if self.diverged or interrupt.asked:
@@ -198,7 +198,7 @@ class Loop:
         weight: Tensor | None = None
         for batch in batches:
             loss: Loss = side.loss(batch)
-            (loss.total.sum() if self.game.copies else loss.total).backward()
+            self.game.backward(loss.total.sum() if self.game.copies else loss.total)
             total = loss.total.detach() if total is None else total + loss.total.detach()
             weight = loss.weight if weight is None else weight + loss.weight
             if prefix is not None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from gnomon import options
+from gnomon.blocks.augmentation import parse_augment
 from gnomon.errors import OptionError
 from gnomon.training.optimisers import OptimiserOptions
 from gnomon.training.optimisers.options import RATES, WHOLE_DATA, refuse_idle
@@ -33,7 +34,7 @@ class Settings(OptimiserOptions):
         patience: epochs without improvement before the end, or None.
         accumulate: batches per move.
         drop_given: share of training examples whose condition is hidden, so that the model also learns to do without.
-        augment: random changes of the training examples and their strengths, as in {"flip": True, "rotate": 15}.
+        augment: random changes of the training examples and their strengths, as in {"flip": True, "rotate": 15} or "flip,rotate=15".
         mixup: parameter of the Beta distribution by which pairs of examples are mixed, 0 for none.
         cutmix: the same, for images that get a rectangle of another.
         dropout_when: "always", or only "early" or "late" in the training.
@@ -57,7 +58,7 @@ class Settings(OptimiserOptions):
     patience: int | None = 25
     accumulate: int = 1
     drop_given: float = 0.0
-    augment: dict[str, Any] = field(default_factory=dict)
+    augment: dict[str, Any] | str = field(default_factory=dict)
     mixup: float = 0.0
     cutmix: float = 0.0
     dropout_when: Literal["always", "early", "late"] = "always"
@@ -69,6 +70,9 @@ class Settings(OptimiserOptions):
 
     def __post_init__(self) -> None:
         OptimiserOptions.__post_init__(self)
+        object.__setattr__(self, "augment", parse_augment(self.augment))
+        if self.optimizer in WHOLE_DATA and (self.augment or self.mixup or self.cutmix or self.drop_given):
+            raise OptionError(f"optimizer='{self.optimizer}' needs the same loss at every step: leave augment, mixup, cutmix, drop_given out")
         for name in ("epochs", "batch_size", "accumulate", "plateau_patience"):
             if getattr(self, name) < 1:
                 raise OptionError(f"option '{name}' must be 1 or more; got {getattr(self, name)}")

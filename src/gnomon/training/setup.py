@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned, runs
 from gnomon.models import Model
 from gnomon.training import randomness, schedules
+from gnomon.training.alterations import Alteration, alterations
 from gnomon.training.checkpoint import STATE, Checkpoint
 from gnomon.training.dropout import DropoutSchedule
 from gnomon.training.game import Game
+from gnomon.training.layout import channels_last, wants_channels_last
 from gnomon.training.loop import Loop, Plan, turn_size
 from gnomon.training.progress import Progress
 from gnomon.training.settings import Settings, resolve
@@ -65,10 +67,7 @@ class Fit:
             else:
                 for text in (describe(material.spec), *material.notices):
                     self._say(text)
-            if resumed is None and self.folder is not None:
-                _clear_folder(self.folder)
-                runs.write_info(self.folder, info)
-            history, facts = self._play(models, material, settings, resumed)
+            history, facts = self._play(models, material, settings, info, resumed)
         before = 0.0 if resumed is None else float((resumed.get("timing") or {}).get("seconds", 0.0))
         info["timing"] = {"seconds": round(before + time.perf_counter() - start, 3)}
         info["decisions"] |= facts
@@ -105,14 +104,12 @@ class Fit:
         if resumed is not None:
             return Settings(**_tuples(resumed["decisions"]["settings"]))
         settings = resolve(self.request.settings, {**model.defaults}, rows)
-        if settings.drop_given and model.spec.given is None:
-            raise OptionError("drop_given needs a condition: name its columns with given=")
         if model.separable is False and settings.accumulate > 1:
             raise OptionError(
                 f"accumulate={settings.accumulate} would change what {type(model).__name__} learns: its examples act on each other"
             )
         if settings.schedule == "plateau" and len(model.players()) > 1 and model.monitor is None:
-            raise OptionError(f"schedule=plateau watches one loss, and {type(model).__name__} has several players and no measure of quality")
+            raise OptionError(f"schedule=plateau watches one loss, and {type(model).__name__} has several players and no quality to watch")
         if self.request.compile not in ("auto", "on", "off"):
             raise OptionError(f"compile wants auto, on or off; got {self.request.compile!r}")
         batches = max(1, rows // settings.batch_size)
@@ -124,12 +121,20 @@ class Fit:
 
     # -- play -------------------------------------------------------------------------------------------------------
 
+    def _begin(self, info: dict[str, Any]) -> None:
+        """Make the run's folder, once nothing that was asked for can be refused any more."""
+        if self.folder is not None:
+            _clear_folder(self.folder)
+            runs.write_info(self.folder, info)
+
     def _play(
-        self, models: list[Model], material: Supply, settings: Settings, resumed: dict[str, Any] | None
+        self, models: list[Model], material: Supply, settings: Settings, info: dict[str, Any], resumed: dict[str, Any] | None
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Every stage of the model, one after the other."""
         model, seed = models[0], self.request.seed
         if not model.players():
+            if resumed is None:
+                self._begin(info)
             if material.stream is not None:
                 self._say(f"{type(model).__name__} learns in closed form from the sample of {len(material.raw):,} rows")
             for each in models:
@@ -156,13 +161,15 @@ class Fit:
             turns = max(1, train.steps // (turn_size(game) * settings.accumulate)) * settings.epochs
             plan = Plan(
                 settings.epochs, schedules.make(settings.schedule, turns, warmup=settings.warmup), settings.accumulate, settings.patience,
-                stage[0].monitor if validation is not None else None, _hide_given(settings.drop_given),
+                stage[0].monitor if validation is not None else None, _alter(settings, model, self.request.seeds is not None),
                 schedules.Plateau(settings.plateau_patience) if settings.schedule == "plateau" else None,
                 None if settings.dropout_when == "always" else DropoutSchedule(stage, settings.dropout_when, settings.dropout_part, turns),
             )  # fmt: skip
             shown = Progress(turns, settings.epochs, show=self.show)
             loop = Loop(game, train, validation, plan, seed=seed, checkpoint=checkpoint, progress=shown, stage=index, team=self.team)
             loop.history = history
+            if saved is None and index == 0:
+                self._begin(info)
             if saved is None:
                 randomness.seed(mix("play", seed, index, self.team.rank), self.device)
             else:
@@ -230,18 +237,14 @@ class Fit:
         Progress(1, 1, show=self.show).say(text)
 
 
-def _hide_given(share: float) -> Callable[[Examples], Examples] | None:
-    """What hides the whole condition of a random `share` of the examples of a batch."""
-    if not share:
-        return None
-
-    def alter(batch: Examples) -> Examples:
-        given = batch.given
-        assert given is not None
-        hidden = torch.rand((len(given), 1), device=given.device) < share
-        return batch.with_(given=torch.where(hidden, torch.nan, given))
-
-    return alter
+def _alter(settings: Settings, model: Model, together: bool) -> Alteration | None:
+    """What is done to every training batch: what the settings ask for, then the layout in memory that convolutions like."""
+    asked = alterations(
+        model.spec, augment=settings.augment, mixup=settings.mixup, cutmix=settings.cutmix, drop_given=settings.drop_given
+    )
+    if together or not wants_channels_last(model):
+        return asked
+    return channels_last if asked is None else lambda batch: channels_last(asked(batch))
 
 
 def _kept(material: Supply) -> Examples | None:

@@ -1,6 +1,6 @@
-"""Random changes of examples that leave their meaning alone, made in training only.
+"""Random moves of images by whole pixels, made in training only.
 
-Which changes leave it alone is for the model that uses them to say.
+How far may be moved without changing the meaning is for the model that uses them to say.
 """
 
 from __future__ import annotations
@@ -50,3 +50,21 @@ class RandomShift(nn.Module):
             kept = torch.gather(x, axis, places.clamp(0, extent - 1).expand_as(x))
             x = torch.where((places >= 0) & (places < extent), kept, dark)
         return x
+
+
+class RandomTranslation(RandomShift):
+    """`RandomShift` with a usual share.
+
+    Args:
+        dimension: number of spatial axes.
+        share: largest move along each axis as a share of its extent.
+
+    Shape: ``(n, channels, *size) -> (n, channels, *size)``.
+
+    Example:
+        >>> RandomTranslation(2)(torch.zeros(5, 3, 8, 8)).shape
+        torch.Size([5, 3, 8, 8])
+    """
+
+    def __init__(self, dimension: int, *, share: float = 0.125) -> None:
+        super().__init__(dimension, share)
