@@ -34,7 +34,7 @@ def weights(loop: Any) -> dict[str, torch.Tensor]:
 
 def save_always_and_die_at(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Save after every turn, and stop dead once `turn` has been saved."""
-    original = loop_module.Loop._turn
+    original = loop_module.Loop.play
 
     def watched(self: Any, group: list[Examples]) -> None:
         original(self, group)
@@ -42,7 +42,7 @@ def save_always_and_die_at(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
         if self.turn == turn:
             raise Killed
 
-    monkeypatch.setattr(loop_module.Loop, "_turn", watched)
+    monkeypatch.setattr(loop_module.Loop, "play", watched)
 
 
 @pytest.mark.parametrize(("kind", "copies"), GAMES, ids=NAMES)
@@ -153,7 +153,7 @@ def test_without_a_monitor_the_averaged_weights_come_back(playground) -> None:
 def test_averages_are_the_exponential_mean_of_weights(playground, monkeypatch) -> None:
     loop = playground.loop(Plain, average=0.9, epochs=1)
     average = loop.game.sides[0].data.clone()
-    original = loop_module.Loop._turn
+    original = loop_module.Loop.play
 
     def watched(self: Any, group: list[Examples]) -> None:
         nonlocal average
@@ -161,7 +161,7 @@ def test_averages_are_the_exponential_mean_of_weights(playground, monkeypatch) -
         decay = min(0.9, (1 + self.turn) / (10 + self.turn))
         average = decay * average + (1 - decay) * self.game.sides[0].data
 
-    monkeypatch.setattr(loop_module.Loop, "_turn", watched)
+    monkeypatch.setattr(loop_module.Loop, "play", watched)
     loop.run()
     torch.testing.assert_close(loop.game.sides[0].optimiser.averaged, average)
 
@@ -245,14 +245,14 @@ def test_a_loss_that_diverges_late_gives_the_best_back(playground) -> None:
 
 def test_ctrl_c_ends_in_order_and_leaves_the_handler_as_it_was(playground, tmp_path, monkeypatch) -> None:
     before = signal.getsignal(signal.SIGINT)
-    original = loop_module.Loop._turn
+    original = loop_module.Loop.play
 
     def interrupted(self: Any, group: list[Examples]) -> None:
         original(self, group)
         if self.turn == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(loop_module.Loop, "_turn", interrupted)
+    monkeypatch.setattr(loop_module.Loop, "play", interrupted)
     loop = playground.loop(Plain, tmp_path)
     loop.run()
     assert loop.interrupted and 5 <= loop.turn < 12
@@ -266,7 +266,7 @@ def test_a_second_ctrl_c_ends_at_once(playground, monkeypatch) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(loop_module.Loop, "_turn", twice)
+    monkeypatch.setattr(loop_module.Loop, "play", twice)
     with pytest.raises(KeyboardInterrupt):
         playground.loop(Plain).run()
 

@@ -71,12 +71,12 @@ def fit(
         seed: of everything random.
         seeds: train this many models at once, differing in their random numbers; a list is returned.
         device: "cpu" or "cuda"; by default the GPU if there is one.
-        compile: "on", "off", or "auto" (off on the CPU; on a GPU when at least 2000 steps are planned).
+        compile: "on", "off", or "auto": both ways are timed where a long run is planned, and compilation is kept if it repays itself.
         out: folder for the run; with it the fit can be resumed after any interruption.
         overwrite: replace an existing run in `out`.
         progress: show a bar (in a terminal) or a few lines.
-        **settings: optimizer, lr, betas, eps, momentum, nesterov, weight_decay, clip, average, schedule, warmup, patience,
-            accumulate, drop_given, precision; see `gnomon.training.Settings`.
+        **settings: everything else of `gnomon.training.Settings`: optimizer and its options (lr, weight_decay, clip, l1, …),
+            schedule, warmup, patience, accumulate, augment, mixup, cutmix, drop_given, dropout_when, players, doctor, precision.
 
     Returns:
         A `Learned` with the best weights, or with `seeds` a list of them.
@@ -93,23 +93,38 @@ def fit(
         >>> learned.encode("wine").shape
         (178, 2)
     """
+    said = {k: v for k, v in locals().items() if k not in ("model", "data", "settings")} | settings
     if isinstance(model, Mapping):
-        return _from_recipe(model, data, {k: v for k, v in locals().items() if k not in ("model", "data", "settings")} | settings)
-    said = {**settings, **{k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}}
-    request = Request(
-        reading={
-            "target": target, "given": option_parsing.names(given, "given"), "weight": weight,
-            "drop": option_parsing.names(drop, "drop"), "columns": _supports(columns),
-            "kind": kind, "missing": missing,
-        },
-        validation=validation, group=group, time=time, stream=stream, settings=said, compile=compile,
-        seed=option_parsing.whole(seed, "seed"), seeds=None if seeds is None else option_parsing.whole(seeds, "seeds", least=1),
-        device=device,
-    )  # fmt: skip
+        return _from_recipe(model, data, said)
+    return requested(model, data, said).run(overwrite=overwrite)
+
+
+def requested(model: ModelLike, data: Any, arguments: Mapping[str, Any]) -> Fit:
+    """The fit that the arguments of `fit` ask for, not yet begun.
+
+    Args:
+        model, data: as in `fit`.
+        arguments: any others of `fit`; what is absent has its default.
+
+    Raises:
+        OptionError: a value of the wrong type.
+    """
+    said = {**(fit.__kwdefaults__ or {}), **arguments}
+    took = {name: said.pop(name) for name in fit.__kwdefaults__ or {}}
+    settings = {**said, **{name: took[name] for name in ("epochs", "batch_size") if took[name] is not None}}
+    options, seeds, out = took["options"], took["seeds"], took["out"]
     if options is not None and not isinstance(options, Mapping):
         raise OptionError(f"options wants a table of names and values; got {options!r}")
-    this = Fit(model, dict(options or {}), data, request, None if out is None else Path(out), progress)
-    return this.run(overwrite=overwrite)
+    request = Request(
+        reading={
+            "target": took["target"], "given": option_parsing.names(took["given"], "given"), "weight": took["weight"],
+            "drop": option_parsing.names(took["drop"], "drop"), "columns": _supports(took["columns"]),
+            "kind": took["kind"], "missing": took["missing"],
+        },
+        **{name: took[name] for name in ("validation", "group", "time", "stream", "compile", "device")}, settings=settings,
+        seed=option_parsing.whole(took["seed"], "seed"), seeds=None if seeds is None else option_parsing.whole(seeds, "seeds", least=1),
+    )  # fmt: skip
+    return Fit(model, dict(options or {}), data, request, None if out is None else Path(out), took["progress"])
 
 
 def resume(run: str | os.PathLike[str], data: Any = None, *, model: ModelLike | None = None, progress: bool = True) -> Any:

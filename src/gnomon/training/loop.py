@@ -1,6 +1,6 @@
 """The loop: turns of a game over batches of examples, judged after every epoch, saved so that nothing is lost.
 
-Top to bottom: `run` → `_epoch` → `_turn`, then `_close_epoch`, `_validate` and the state. It knows neither files of data
+Top to bottom: `run` → `_epoch` → `play`, then `_close_epoch`, `_validate` and the state. It knows neither files of data
 nor units; where the batches come from and what a loss is, others say.
 """
 
@@ -145,13 +145,13 @@ class Loop:
             group = list(islice(batches, self.batches_per_turn))
             if len(group) < self.batches_per_turn:  # less data than one turn wants: go round
                 group = list(islice(cycle(group), self.batches_per_turn))
-            self._turn(group)
+            self.play(group)
             if time.perf_counter() > next_look:
                 self._look()
                 next_look = time.perf_counter() + LOOK
 
-    def _turn(self, group: list[Examples]) -> None:
-        """Every player whose turn it is makes its moves."""
+    def play(self, group: list[Examples]) -> None:
+        """One turn: every player whose turn it is makes its moves on its part of `group`, `batches_per_turn` batches."""
         if self.plan.alter is not None:
             group = [self.plan.alter(batch) for batch in group]
         if self.plan.dropout is not None:

@@ -72,7 +72,7 @@ class Settings(OptimiserOptions):
         OptimiserOptions.__post_init__(self)
         object.__setattr__(self, "augment", parse_augment(self.augment))
         if self.optimizer in WHOLE_DATA and (self.augment or self.mixup or self.cutmix or self.drop_given):
-            raise OptionError(f"optimizer='{self.optimizer}' needs the same loss at every step: leave augment, mixup, cutmix, drop_given out")
+            raise OptionError(f"optimizer='{self.optimizer}' needs the same loss at every step: no augment, mixup, cutmix, drop_given")
         for name in ("epochs", "batch_size", "accumulate", "plateau_patience"):
             if getattr(self, name) < 1:
                 raise OptionError(f"option '{name}' must be 1 or more; got {getattr(self, name)}")

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 
 from gnomon import options as option_parsing
 from gnomon import registry
-from gnomon.data import Examples, Ragged, Spec, describe
+from gnomon.data import Examples, Ragged, Source, Spec, describe
 from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned, runs
@@ -23,6 +25,7 @@ from gnomon.models import Model
 from gnomon.training import randomness, schedules
 from gnomon.training.alterations import Alteration, alterations
 from gnomon.training.checkpoint import STATE, Checkpoint
+from gnomon.training.compiling import decide
 from gnomon.training.dropout import DropoutSchedule
 from gnomon.training.game import Game
 from gnomon.training.layout import channels_last, wants_channels_last
@@ -53,14 +56,8 @@ class Fit:
         start = time.perf_counter()
         if self.folder is not None and resumed is None:
             _refuse_folder(self.folder, overwrite)
-        material = supply(self.wanted, self.data, self.request)
         with randomness.borrowed(mix("fit", self.request.seed), self.device):
-            models = self._build(material.spec)
-            edges = material.scaling.edges()
-            if edges is not None:
-                for model in models:
-                    model.enclose(*edges)
-            settings = self._settings(models[0], material.rows, resumed)
+            models, material, settings = self.prepare(resumed)
             info = self._info(models[0], material, settings)
             if resumed is not None:
                 self._refuse_changed_data(info, resumed)
@@ -72,6 +69,16 @@ class Fit:
         info["timing"] = {"seconds": round(before + time.perf_counter() - start, 3)}
         info["decisions"] |= facts
         return self._hand_back(models, material, info, history)
+
+    def prepare(self, resumed: dict[str, Any] | None = None) -> tuple[list[Model], Supply, Settings]:
+        """The models, what they learn from, and how; to be called with the random generators borrowed."""
+        material = supply(self.wanted, self.data, self.request)
+        models = self._build(material.spec)
+        edges = material.scaling.edges()
+        if edges is not None:
+            for model in models:
+                model.enclose(*edges)
+        return models, material, self._settings(models[0], material.rows, resumed)
 
     # -- model ------------------------------------------------------------------------------------------------------
 
@@ -115,9 +122,7 @@ class Fit:
         batches = max(1, rows // settings.batch_size)
         if settings.accumulate > batches:
             raise OptionError(f"accumulate={settings.accumulate} wants more batches than an epoch has ({batches}); lower it or batch_size")
-        planned = settings.epochs * batches
-        compiled = self.request.compile == "on" or (self.request.compile == "auto" and self.device.type == "cuda" and planned >= 2000)
-        return replace(settings, compile=compiled and self.request.seeds is None)
+        return replace(settings, compile=self.request.compile == "on" and self.request.seeds is None)
 
     # -- play -------------------------------------------------------------------------------------------------------
 
@@ -143,50 +148,79 @@ class Fit:
             return [], {"interrupted": False}
         train = material.train(model, settings, self.team)
         validation = material.validation(model, settings, self.team)
-        checkpoint = None if self.folder is None else Checkpoint(self.folder)
+        if resumed is None and self.request.compile == "auto" and self.request.seeds is None and self.team.world == 1:
+            settings = self._compiling(models, train, settings, info)
         saved = None if resumed is None or self.home is None else Checkpoint(self.home).load()
         history: list[dict[str, Any]] = []
         loop: Loop | None = None
-        for index, stage in enumerate(self._stages(models)):
+        for index, stage in enumerate(self.stages(models)):
             if saved is not None and index < saved[1]["stage"]:
                 continue
-            game = Game(
-                stage,
-                settings.optimiser(),
-                own=settings.own(),
-                together=self.request.seeds is not None,
-                compiled=settings.compile,
-                precision=settings.precision,
-            )
-            turns = max(1, train.steps // (turn_size(game) * settings.accumulate)) * settings.epochs
-            plan = Plan(
-                settings.epochs, schedules.make(settings.schedule, turns, warmup=settings.warmup), settings.accumulate, settings.patience,
-                stage[0].monitor if validation is not None else None, _alter(settings, model, self.request.seeds is not None),
-                schedules.Plateau(settings.plateau_patience) if settings.schedule == "plateau" else None,
-                None if settings.dropout_when == "always" else DropoutSchedule(stage, settings.dropout_when, settings.dropout_part, turns),
-            )  # fmt: skip
-            shown = Progress(turns, settings.epochs, show=self.show)
-            loop = Loop(game, train, validation, plan, seed=seed, checkpoint=checkpoint, progress=shown, stage=index, team=self.team)
+            loop = self.loop(stage, train, validation, settings, index)
             loop.history = history
-            if saved is None and index == 0:
-                self._begin(info)
             if saved is None:
+                if index == 0:
+                    self._begin(info)
                 randomness.seed(mix("play", seed, index, self.team.rank), self.device)
             else:
-                loop.load_state(*saved, [] if checkpoint is None else checkpoint.cut_history(saved[1]["history"]))
+                loop.load_state(*saved, [] if loop.checkpoint is None else loop.checkpoint.cut_history(saved[1]["history"]))
                 if self.team.world > 1:  # only the first process's random state was saved
                     randomness.seed(mix("resumed", seed, loop.turn, self.team.rank), self.device)
                 saved = None
             loop.run()
             history = loop.history
-            game.release()
+            loop.game.release()
             if loop.interrupted or loop.diverged:
                 break
         assert loop is not None
         facts = {"interrupted": loop.interrupted, "diverged": loop.diverged, "turns": loop.turn, "best": loop.best}
         return history, facts
 
-    def _stages(self, models: list[Model]) -> Any:
+    def loop(self, stage: list[Model], train: Source, validation: Source | None, settings: Settings, index: int) -> Loop:
+        """The loop that plays one stage, ready to run."""
+        together = self.request.seeds is not None
+        game = Game(
+            stage,
+            settings.optimiser(),
+            own=settings.own(),
+            together=together,
+            compiled=settings.compile,
+            precision=settings.precision,
+        )
+        turns = max(1, train.steps // (turn_size(game) * settings.accumulate)) * settings.epochs
+        plan = Plan(
+            settings.epochs, schedules.make(settings.schedule, turns, warmup=settings.warmup), settings.accumulate, settings.patience,
+            stage[0].monitor if validation is not None else None, _alter(settings, stage[0], together),
+            schedules.Plateau(settings.plateau_patience) if settings.schedule == "plateau" else None,
+            None if settings.dropout_when == "always" else DropoutSchedule(stage, settings.dropout_when, settings.dropout_part, turns),
+        )  # fmt: skip
+        checkpoint = None if self.folder is None else Checkpoint(self.folder)
+        shown = Progress(turns, settings.epochs, show=self.show)
+        seed = self.request.seed
+        return Loop(game, train, validation, plan, seed=seed, checkpoint=checkpoint, progress=shown, stage=index, team=self.team)
+
+    def _compiling(self, models: list[Model], train: Source, settings: Settings, info: dict[str, Any]) -> Settings:
+        """The settings with the decision whether to compile, which goes to the run's record."""
+
+        def play(compiled: bool) -> Callable[[], object]:
+            trial = replace(settings, compile=compiled)
+            (stage, *_) = self.stages(copy.deepcopy(models))
+            loop = self.loop(stage, train, None, replace(trial, patience=None), 0)
+            loop.checkpoint = None
+            loop.game.train()
+            group = list(islice(cycle(train.batches(self.request.seed, 0)), loop.batches_per_turn))
+            return lambda: loop.play(group)
+
+        planned = max(1, train.steps // settings.accumulate) * settings.epochs
+        with randomness.borrowed(mix("compiling", self.request.seed), self.device):
+            found = decide(play, planned, self.device)
+        info["decisions"]["compile"] = found
+        info["decisions"]["settings"]["compile"] = found["compile"]
+        if found["compile"]:
+            self._say(f"losses are compiled: {found['why']}")
+        return replace(settings, compile=found["compile"])
+
+    def stages(self, models: list[Model]) -> Any:
         """For each stage, the games of all models; a single model may have several stages."""
         if len(models) == 1:
             return ([stage] for stage in models[0].stages())
