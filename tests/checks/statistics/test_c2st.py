@@ -62,6 +62,16 @@ def test_a_sharp_fault_is_seen_by_trees_better_than_by_the_mlp() -> None:
     assert found["all columns"].value > 0.7 and found["all columns"].value > found["all columns (MLP)"].value
 
 
+def test_a_fault_spread_over_all_columns_is_seen_by_the_mlp_better_than_by_trees() -> None:
+    """One column follows the sum of nineteen others on one side: no split by a single column comes near it."""
+    rng = np.random.default_rng(5)
+    real, generated = rng.normal(size=(1500, 20)), rng.normal(size=(1500, 20))
+    real[:, -1] = 0.95 * real[:, :-1].sum(1) / np.sqrt(19) + np.sqrt(1 - 0.95**2) * real[:, -1]
+    found = _rows(Case(Sides.of(real, generated), effort=QUICK))
+    seen = found["all columns (MLP)"]
+    assert seen.value > 0.75 and seen.p < 0.01 and seen.value > found["all columns"].value + 0.1
+
+
 def test_copies_and_disjoint_sides_are_both_told() -> None:
     x = np.random.default_rng(3).normal(size=(300, 2))
     same, apart = (_rows(Case(Sides.of(x, y), effort=QUICK))["all columns"] for y in (x.copy(), x + 10))
