@@ -34,7 +34,7 @@ METHOD = (
     "p-value, five bandwidths; peers: one bandwidth, float32, the whole kernel matrix stored",
     "mmd/full: every relabelling indexes the matrix, as alibi-detect documents it; a few are timed, the time of all is extrapolated",
     "mmd/full_gemm: all relabellings as one matrix product with the stored matrix",
-    "prdc/prdc: precision, recall, density and coverage of 10^4 standard normal rows a side (4000 with --quick), float64, k = 5; the "
+    "prdc/prdc: precision, recall, density and coverage of 10^4 standard normal rows a side (2500 with --quick), float64, k = 5; the "
     "worst of 10, 32 and 64 columns",
     f"joint1e5: {' + '.join(JOINT)} on 10^5 rows a side, one column shifted by 0.1, so that all further relabellings are made too",
     'check1e6: gnomon.check(budget="5min") on two arrays of 10^6 rows',
@@ -156,7 +156,7 @@ def prdc_cases(quick: bool) -> dict[str, float]:
 
     from gnomon.checks.measures.neighbours import prdc
 
-    rows, figures, ratios = 4_000 if quick else 10_000, {}, []
+    rows, figures, ratios = 2_500 if quick else 10_000, {}, []
     with threadpool_limits(torch.get_num_threads()):
         for columns in (10, 32, 64):
             real, generated = np.random.default_rng(columns).normal(size=(2, rows, columns))
