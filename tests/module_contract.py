@@ -100,7 +100,7 @@ class ModuleContract:
                 torch.manual_seed(seed)
                 states.append(case.build().state_dict())
         assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
-        drawn = [k for k, v in states[0].items() if v.is_floating_point() and v.std(correction=0) > 0]
+        drawn = [k for k, v in states[0].items() if v.is_floating_point() and v.numel() and v.min() < v.max()]
         assert all(not torch.equal(states[0][k], states[2][k]) for k in drawn)
 
     def test_state_round_trip(self, case: Case) -> None:

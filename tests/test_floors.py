@@ -17,10 +17,11 @@ FLOORS = [
     {"models"},
     {"learned"},
     {"training"},
-    {"checks", "explain"},
+    {"checks", "explain", "selection"},
     {"cli", "lab"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+APART = ("checks", "explain", "selection", "cli", "lab")  # rooms that do not import from their neighbours either
 FACE = {"__init__", "__main__"}  # they hand names on from every floor
 FROM_THE_FACE = {"__version__"}  # what a room may take from `gnomon` itself
 
@@ -62,7 +63,7 @@ def wrong(source: str, file: Path) -> list[str]:
             complaints.append(f"{file.name}:{line} imports gnomon.{other}, which is no room")
         elif other and FLOOR[other] > FLOOR[room]:
             complaints.append(f"{file.name}:{line} ({room}) imports from {other}, a floor above")
-        elif other and FLOOR[other] == FLOOR[room] and len(FLOORS[FLOOR[room]]) > 1 and room in ("checks", "explain", "cli", "lab"):
+        elif other and FLOOR[other] == FLOOR[room] and len(FLOORS[FLOOR[room]]) > 1 and room in APART:
             complaints.append(f"{file.name}:{line} ({room}) imports from {other}, its neighbour")
     return complaints
 

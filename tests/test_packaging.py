@@ -123,7 +123,8 @@ def test_no_requirement_names_a_place() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     needed = set(requirements(PROJECT["dependencies"]))
-    extras = {name for extra in ("hdf5", "root", "transport") for name in requirements(PROJECT["optional-dependencies"][extra])}
+    optional = ("hdf5", "root", "transport", "optuna", "tensorboard", "mlflow", "wandb")
+    extras = {name for extra in optional for name in requirements(PROJECT["optional-dependencies"][extra])}
     for path in SOURCES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         outside = {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in imported(tree) - set(sys.stdlib_module_names) - {"gnomon"}}

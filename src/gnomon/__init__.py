@@ -18,25 +18,43 @@ __version__ = "0.1.0"
 _NAMES = {
     "fit": "gnomon.training",
     "resume": "gnomon.training",
+    "range_test": "gnomon.training",
     "load": "gnomon.learned",
     "Learned": "gnomon.learned",
     "check": "gnomon.checks",
     "compare": "gnomon.checks",
     "Report": "gnomon.checks",
+    "search": "gnomon.selection",
     "register": "gnomon.registry",
     "available": "gnomon.registry",
     "GnomonError": "gnomon.errors",
 }
-_ROOMS = ("blocks", "checks", "cli", "data", "errors", "learned", "models", "networks", "options", "registry", "training")
+_ROOMS = ("blocks", "checks", "cli", "data", "errors", "learned", "models", "networks", "options", "registry", "selection", "training")
 
-__all__ = ["GnomonError", "Learned", "Report", "__version__", "available", "check", "compare", "fit", "load", "register", "resume"]
+__all__ = [
+    "GnomonError",
+    "Learned",
+    "Report",
+    "__version__",
+    "available",
+    "check",
+    "compare",
+    "fit",
+    "load",
+    "range_test",
+    "register",
+    "resume",
+    "search",
+]
 
 if TYPE_CHECKING:
     from gnomon.checks import Report, check, compare
     from gnomon.errors import GnomonError
     from gnomon.learned import Learned, load
     from gnomon.registry import available, register
+    from gnomon.selection import search
     from gnomon.training.fit import fit, resume
+    from gnomon.training.range_test import range_test
 
 
 def __getattr__(name: str) -> Any:

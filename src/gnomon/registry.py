@@ -1,4 +1,4 @@
-"""Names the user may write: models, networks, data sets, statistics.
+"""Names the user may write: models, networks, data sets, statistics, loggers.
 
 A name is resolved here and nowhere else; what a file names is never imported unless it stands in this table
 or was registered by the user's own program (`gnomon.register`, or an entry point of an installed package).
@@ -174,12 +174,21 @@ statistics = Registry(
     },
 )
 
-SORTS = {"models": models, "networks": networks, "datasets": datasets, "statistics": statistics}
+loggers = Registry(
+    "logger",
+    {
+        "tensorboard": "gnomon.training.loggers.tensorboard:TensorBoard",
+        "mlflow": "gnomon.training.loggers.mlflow:MLflow",
+        "wandb": "gnomon.training.loggers.wandb:WeightsAndBiases",
+    },
+)
+
+SORTS = {"models": models, "networks": networks, "datasets": datasets, "statistics": statistics, "loggers": loggers}
 """The registries by the word that `gnomon list` takes."""
 
 
 def available(sort: str) -> tuple[str, ...]:
-    """Names that can be written, of one sort: "models", "networks", "datasets" or "statistics".
+    """Names that can be written, of one sort: "models", "networks", "datasets", "statistics" or "loggers".
 
     Raises:
         OptionError: another word.
@@ -198,8 +207,8 @@ def register(name: str, thing: Any, sort: str | None = None) -> Any:
 
     Args:
         name: the name.
-        thing: a Model class, a network class, a statistic or a data set.
-        sort: "models", "networks", "datasets" or "statistics"; only needed for functions, which do not tell by themselves.
+        thing: a Model class, a network class, a statistic, a data set or a logger.
+        sort: "models", "networks", "datasets", "statistics" or "loggers"; only needed for functions, which do not tell by themselves.
 
     Returns:
         `thing`.

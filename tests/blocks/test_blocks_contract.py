@@ -102,7 +102,23 @@ CASES: dict[str, Case] = {
     "MLP linear": Case(lambda: MLP(3, 2, hidden=()), normal(4, 3)),
     "MLP layer norm": Case(lambda: MLP(3, 2, hidden=(5,), norm="layer"), normal(4, 3)),
     "MLP two batch axes": Case(lambda: MLP(3, 2, hidden=(5,)), normal(4, 6, 3)),
-    **{f"MLP {name}": Case(lambda name=name: MLP(3, 2, hidden=(5,), activation=name), normal(4, 3)) for name in activations},
+    **{
+        f"MLP {name}": Case(
+            lambda name=name: MLP(3, 2, hidden=(5,), activation=name),
+            normal(4, 3),
+            smooth=name != "step",  # whose derivative is not that of its values
+        )
+        for name in activations
+    },
+    "MLP maxout layer norm": Case(lambda: MLP(3, 2, hidden=(5, 4), activation="maxout", norm="layer"), normal(4, 2, 3)),
+    "ResidualMLP maxout": Case(lambda: ResidualMLP(3, 2, width=5, given=2, activation="maxout"), normals((4, 3), (4, 2))),
+    **{
+        f"ConvNormAct {name}": Case(lambda name=name: ConvNormAct(2, 2, 4, given=3, activation=name), normals((4, 2, 3, 3), (4, 3)))
+        for name in ("maxout", "softmax", "prelu")
+    },
+    "ConvNormAct standardised": Case(lambda: ConvNormAct(2, 2, 8, standardise=True), normal(4, 2, 3, 4)),
+    "ConvNormAct standardised no norm": Case(lambda: ConvNormAct(1, 2, 3, norm="none", standardise=True), normal(4, 2, 5)),
+    "ResidualConv standardised": Case(lambda: ResidualConv(2, 2, 8, norm="none", standardise=True), normal(4, 2, 3, 2)),
     "ResidualMLP": Case(lambda: ResidualMLP(3, 2, width=5), normal(4, 3)),
     "ResidualMLP given": Case(lambda: ResidualMLP(3, 2, width=5, given=2), normals((4, 3), (4, 2))),
     "ColumnFeatures": Case(lambda: ColumnFeatures(Vector.real(3)), normal(4, 3)),
@@ -152,6 +168,7 @@ class TestBlocks(ModuleContract):
 
 
 COMPILED = [name for name in CASES if not any(word in name for word in ("angle", "label ", "image", "shared", "1-D", *activations))]
+COMPILED += ["MLP step", "MLP softmax", "ConvNormAct maxout"]
 
 
 class TestCompiledBlocks(CompileContract):

@@ -11,10 +11,12 @@ from scipy import integrate, stats
 from gnomon.blocks import MLP, ResidualMLP, activations, gain, initialise
 from gnomon.errors import OptionError
 
+ALONE = [name for name in activations if name not in ("maxout", "softmax")]  # units that see no other
 
-@pytest.mark.parametrize("name", activations)
+
+@pytest.mark.parametrize("name", ALONE)
 def test_gain_by_adaptive_quadrature(name: str) -> None:
-    function = activations[name]()
+    function = activations[name]().double()
     second_moment, _ = integrate.quad(
         lambda z: function(torch.tensor(z, dtype=torch.float64)).item() ** 2 * stats.norm.pdf(z), -8, 8, points=[0.0]
     )

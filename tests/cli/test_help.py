@@ -17,6 +17,8 @@ PROMISED = {
     "fit": "--out --target --given --weight --drop --column --kind --validation --group --time --epochs --batch-size --lr --optimizer "
     "--schedule --patience --set --encoder --decoder --mapper --net --seed --seeds --device --precision --compile --quiet --json --debug "
     "--recipe --resume --overwrite",
+    "search": "--space --trials --how --folds --test --nested --metric --target --group --time --epochs --seed --device --recipe --out "
+    "--overwrite --quiet --json",
     "sample": "-n --given --given-from --seed --out --overwrite",
     "score": "--anomaly --out --overwrite",
     "predict": "--proba --samples --out --overwrite",

@@ -85,6 +85,22 @@ CASES: dict[str, Case] = {
     "conv mean": network_case("encoder", KINDS["5x3"], "conv", pool="mean", down="mean", dropout=0.0),
     "deconv deep": network_case("decoder", KINDS["5x3"], "deconv", 2, depth=3, mode="linear"),
     "unet deep": network_case("mapper", KINDS["5x3"], "unet", 2, depth=2, mode="linear"),
+    **{
+        f"{name} {activation}": network_case(role, KINDS[kind], name, 2, activation=activation)
+        for activation in ("maxout", "softmax")
+        for name, role, kind in (
+            ("mlp", "encoder", "mixed"),
+            ("residual", "mapper", "real"),
+            ("conv", "encoder", "5x3"),
+            ("deconv", "decoder", "5x3"),
+            ("unet", "mapper", "5x3"),
+        )
+    },
+    "deepsets maxout": network_case("encoder", Set(MIXED), "deepsets", element=(8, 6), hidden=(8,), activation="maxout"),
+    "conv standardised": network_case("encoder", KINDS["5x3"], "conv", 2, depth=3, standardise=True),
+    "conv standardised no norm": network_case("encoder", KINDS["1-D"], "conv", 0, norm="none", standardise=True),
+    "deconv standardised": network_case("decoder", KINDS["5x3"], "deconv", standardise=True),
+    "unet standardised": network_case("mapper", KINDS["3-D"], "unet", standardise=True),
     **{f"deepsets {given}": network_case("encoder", Set(MIXED), "deepsets", given, element=(8, 6), hidden=(8,)) for given in (0, 2)},
     "deepsets flat": network_case("encoder", Set(Vector.real(2)), "deepsets", element=(), hidden=()),
     "condition": Case(Conditioned, lambda generator: (drawn_rows(MIXED, ROWS, generator),)),
@@ -95,6 +111,8 @@ COMPILED = [
     "residual mapper real 2",
     *(f"{name} {kind}" for name in ("conv", "deconv", "unet") for kind in ("5x3 0", "1-D 2", "3-D 0")),
     "deepsets 2",
+    "conv maxout",
+    "unet standardised",
     "condition",
 ]
 

@@ -5,6 +5,7 @@ How many of them make a network, and how wide they are, is left to the tables of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,7 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gnomon.blocks.activations import activation_class, gain, initialise
+from gnomon.blocks.activations import make_activation, pieces
+from gnomon.blocks.initialisers import Initialiser, initialise
+from gnomon.blocks.standardisation import StandardisedConv1d, StandardisedConv2d, StandardisedConv3d
+from gnomon.blocks.stochastic_depth import DropPath
 from gnomon.errors import OptionError
 
 Norm = Literal["group", "batch", "none"]
@@ -20,6 +24,7 @@ Padding = Literal["zeros", "reflect", "replicate", "circular"]
 
 # by dimension; torch's own annotations want tuples of a fixed length
 _CONVOLUTIONS: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_STANDARDISED: tuple[Any, ...] = (StandardisedConv1d, StandardisedConv2d, StandardisedConv3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _MAX_POOLS: tuple[Any, ...] = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 _MEAN_POOLS: tuple[Any, ...] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
@@ -35,6 +40,7 @@ def convolution(
     stride: int | Sequence[int] = 1,
     bias: bool = True,
     padding_mode: Padding = "zeros",
+    standardise: bool = False,
 ) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
     """A convolution padded so that each axis of n pixels gives ⌈n / stride⌉.
 
@@ -47,6 +53,8 @@ def convolution(
         bias: whether a constant is added per channel.
         padding_mode: what stands outside the image: "zeros", "replicate", or "circular" and "reflect" (which need axes longer
             than half a kernel).
+        standardise: whether the weights of each output channel are brought to mean zero and one size (see `blocks.standardisation`).
+            A kernel of a single weight is left alone.
 
     Raises:
         OptionError: a dimension other than 1, 2, 3, or an even kernel.
@@ -63,7 +71,8 @@ def convolution(
     if any(k % 2 == 0 for k in kernels):
         raise OptionError(f"the kernel of a convolution must be odd so that it has a centre; got {kernel}")
     padding = tuple(k // 2 for k in kernels)
-    return _CONVOLUTIONS[dimension - 1](inputs, outputs, kernels, strides, padding, bias=bias, padding_mode=padding_mode)
+    layers = _STANDARDISED if standardise and inputs * math.prod(kernels) > 1 else _CONVOLUTIONS
+    return layers[dimension - 1](inputs, outputs, kernels, strides, padding, bias=bias, padding_mode=padding_mode)
 
 
 def normalisation(norm: Norm, dimension: int, channels: int) -> nn.Module:
@@ -96,6 +105,8 @@ class ConvNormAct(nn.Module):
         activation: name in `blocks.activations`, or a module class.
         padding_mode: as `convolution`.
         given: size of a condition that scales and shifts each channel (not at all at the start), 0 for none.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
+        standardise: whether the convolution's weights are standardised, as `convolution`.
 
     Shape: ``(n, inputs, *size), (n, given) -> (n, outputs, *⌈size / stride⌉)``.
 
@@ -119,16 +130,20 @@ class ConvNormAct(nn.Module):
         activation: str | type[nn.Module] = "silu",
         padding_mode: Padding = "zeros",
         given: int = 0,
+        initialiser: Initialiser = "gain",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         self.dimension = dimension
-        self.conv = convolution(dimension, inputs, outputs, kernel=kernel, stride=stride, bias=norm == "none", padding_mode=padding_mode)
-        initialise(self.conv, gain(activation))
-        self.norm = normalisation(norm, dimension, outputs)
-        self.modulation = nn.Linear(given, 2 * outputs) if given else None
+        numbers = outputs * pieces(activation)
+        own: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding_mode": padding_mode, "standardise": standardise}
+        self.conv = convolution(dimension, inputs, numbers, bias=norm == "none", **own)
+        initialise(self.conv, after=activation, before=activation, initialiser=initialiser)
+        self.norm = normalisation(norm, dimension, numbers)
+        self.modulation = nn.Linear(given, 2 * numbers) if given else None
         if self.modulation is not None:
             initialise(self.modulation, 0.0)
-        self.activation = activation_class(activation)()
+        self.activation = make_activation(activation, dimension=dimension)
 
     def forward(
         self, x: Float[Tensor, "n inputs *size"], given: Float[Tensor, "n given"] | None = None
@@ -153,10 +168,15 @@ class ResidualConv(nn.Module):
         activation: name in `blocks.activations`, or a module class.
         padding_mode: as `convolution`.
         given: size of a condition that scales and shifts the channels between the convolutions, 0 for none.
+        dropout: probability with which a number between the convolutions is set to zero in training.
+        drop_path: probability with which the convolutions leave an example as it is in training.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`; C₂ is zero under every rule.
+        standardise: whether the convolutions' weights are standardised, as `convolution`.
 
     Shape: ``(n, inputs, *size), (n, given) -> (n, outputs, *size)``.
 
-    Reference: He et al. 2016, https://arxiv.org/abs/1512.03385; zero start: Zhang et al. 2019, https://arxiv.org/abs/1901.09321
+    References: He et al. 2016, https://arxiv.org/abs/1512.03385; zero start: Zhang et al. 2019, https://arxiv.org/abs/1901.09321;
+    `drop_path`: Huang et al. 2016, https://arxiv.org/abs/1603.09382
 
     Example:
         >>> import torch
@@ -176,23 +196,30 @@ class ResidualConv(nn.Module):
         activation: str | type[nn.Module] = "silu",
         padding_mode: Padding = "zeros",
         given: int = 0,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        initialiser: Initialiser = "gain",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
-        self.first = ConvNormAct(
-            dimension, inputs, outputs, kernel=kernel, norm=norm, activation=activation, padding_mode=padding_mode, given=given
-        )
-        self.second = convolution(dimension, outputs, outputs, kernel=kernel, padding_mode=padding_mode)
+        both: dict[str, Any] = {"kernel": kernel, "padding_mode": padding_mode, "standardise": standardise}
+        self.first = ConvNormAct(dimension, inputs, outputs, norm=norm, activation=activation, given=given, initialiser=initialiser, **both)
+        self.second = convolution(dimension, outputs, outputs, **both)
         initialise(self.second, 0.0)
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs:
-            self.shortcut = convolution(dimension, inputs, outputs, kernel=1)
-            initialise(self.shortcut)
+            self.shortcut = convolution(dimension, inputs, outputs, kernel=1, standardise=standardise)
+            initialise(self.shortcut, initialiser=initialiser)
+        self.dropout = nn.Dropout(dropout) if dropout else None
+        self.path = DropPath(drop_path, dimension=dimension) if drop_path else None
 
     def forward(
         self, x: Float[Tensor, "n inputs *size"], given: Float[Tensor, "n given"] | None = None
     ) -> Float[Tensor, "n outputs *size"]:
         """Apply the block."""
-        return self.shortcut(x) + self.second(self.first(x, given))
+        between = self.first(x, given)
+        branch = self.second(between if self.dropout is None else self.dropout(between))
+        return self.shortcut(x) + (branch if self.path is None else self.path(branch))
 
 
 class Downsample(nn.Module):
@@ -208,6 +235,8 @@ class Downsample(nn.Module):
         norm: "group", "batch" or "none".
         activation: name in `blocks.activations`, or a module class.
         given: size of a condition that scales and shifts each channel, 0 for none.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
+        standardise: whether the convolution's weights are standardised, as `convolution`.
 
     Shape: ``(n, channels, *size), (n, given) -> (n, outputs, *⌈size / stride⌉)``.
 
@@ -228,13 +257,20 @@ class Downsample(nn.Module):
         norm: Norm = "group",
         activation: str | type[nn.Module] = "silu",
         given: int = 0,
+        initialiser: Initialiser = "gain",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         self.strides = (stride,) * dimension if isinstance(stride, int) else tuple(stride)
         self.mode = mode
-        self.block = ConvNormAct(
-            dimension, channels, outputs, stride=self.strides if mode == "stride" else 1, norm=norm, activation=activation, given=given
-        )
+        own: dict[str, Any] = {
+            "norm": norm,
+            "activation": activation,
+            "given": given,
+            "initialiser": initialiser,
+            "standardise": standardise,
+        }
+        self.block = ConvNormAct(dimension, channels, outputs, stride=self.strides if mode == "stride" else 1, **own)
 
     def forward(
         self, x: Float[Tensor, "n channels *size"], given: Float[Tensor, "n given"] | None = None
@@ -260,6 +296,8 @@ class Upsample(nn.Module):
         norm: "group", "batch" or "none".
         activation: name in `blocks.activations`, or a module class.
         given: size of a condition that scales and shifts each channel, 0 for none.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
+        standardise: whether the convolution's weights are standardised, as `convolution`.
 
     Shape: ``(n, channels, *any), (n, given) -> (n, outputs, *size)``.
 
@@ -282,11 +320,20 @@ class Upsample(nn.Module):
         norm: Norm = "group",
         activation: str | type[nn.Module] = "silu",
         given: int = 0,
+        initialiser: Initialiser = "gain",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         self.size = tuple(size)
         self.mode = "nearest" if mode == "nearest" else _INTERPOLATIONS[dimension - 1]
-        self.block = ConvNormAct(dimension, channels, outputs, norm=norm, activation=activation, given=given)
+        own: dict[str, Any] = {
+            "norm": norm,
+            "activation": activation,
+            "given": given,
+            "initialiser": initialiser,
+            "standardise": standardise,
+        }
+        self.block = ConvNormAct(dimension, channels, outputs, **own)
 
     def forward(
         self, x: Float[Tensor, "n channels *size"], given: Float[Tensor, "n given"] | None = None

@@ -24,21 +24,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done; 1 a ``--require`` failed; 2 bad input (one line on stderr, the traceback only with ``--debug``); 130 after Ctrl-C.
     """
+    if arguments is None:  # run as a program: a terminal that knows no ± shows a question mark, and goes on
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        return _answered(list(sys.argv[1:] if arguments is None else arguments) or ["--help"])
+    except KeyboardInterrupt as error:
+        if arguments is None:
+            _no_more_interrupts()
+        print(f"gnomon: {str(error) or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        if arguments is None:
+            _no_more_interrupts()
+
+
+def _no_more_interrupts() -> None:
+    """Ignore Ctrl-C from here on: all that is left is to end, and the outcome is known."""
+    import signal
+    import threading
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _answered(said: list[str]) -> int:
+    """The exit code of one command; Ctrl-C goes on up as KeyboardInterrupt."""
     import typer
 
     from gnomon.cli.application import command
 
-    if arguments is None:  # run as a program: a terminal that knows no ± shows a question mark, and goes on
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    said = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = command()(args=said, prog_name="gnomon", standalone_mode=False)
+        verbs = command()
+        with verbs.make_context("gnomon", said) as context:  # not typer's own call, which swallows what an interrupted verb says
+            code = verbs.invoke(context)
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
-    except (KeyboardInterrupt, typer.Abort):
-        print("gnomon: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except typer.Exit as error:
+        return error.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

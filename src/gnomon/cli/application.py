@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 import gnomon
-from gnomon.cli import abilities, demo, fitting, judging, showing
+from gnomon.cli import abilities, demo, fitting, judging, searching, showing
 
 ABOUT = """Learn from examples what cannot be seen directly: fit, then sample, score, predict, encode, and check.
 
@@ -27,6 +27,7 @@ Examples:
 
 VERBS: dict[str, tuple[Callable[..., Any], str]] = {
     "fit": (fitting.fit, "Train a model on data and keep it in a run folder."),
+    "search": (searching.search, "Look for the settings with which a model learns best."),
     "sample": (abilities.sample, "Draw new examples."),
     "score": (abilities.score, "Log-probability of each example; with --anomaly, how strange it is."),
     "predict": (abilities.predict, "Predict the target of each example."),
@@ -36,7 +37,7 @@ VERBS: dict[str, tuple[Callable[..., Any], str]] = {
     "check": (judging.check, "Judge a run on unseen data, or generated data against real data."),
     "compare": (judging.compare, "Rank runs on the same held-out data."),
     "doctor": (judging.doctor, "What a run's history tells, and what to try."),
-    "list": (showing.list_names, "Names of models, networks, data sets, statistics."),
+    "list": (showing.list_names, "Names of models, networks, data sets, statistics, loggers."),
     "show": (showing.show, "Options of a model or network, or what a run holds."),
     "demo": (demo.demo, "The whole job on bundled data, in about two minutes."),
 }

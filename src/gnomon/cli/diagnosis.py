@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-Finding = tuple[str, str]
+from gnomon.training.doctor import curves
 
-_FEWEST = 5  # epochs below which a trend is not judged
-_TAIL = 0.2  # share of the epochs that counts as the end
+Finding = tuple[str, str]
 
 
 def diagnose(history: Sequence[Mapping[str, Any]], info: Mapping[str, Any]) -> list[Finding]:
@@ -40,7 +39,7 @@ def diagnose(history: Sequence[Mapping[str, Any]], info: Mapping[str, Any]) -> l
             ("note", "nothing was held out that decides which epoch is best; `gnomon check` on held-out data judges the result")
         )
     findings += _training(history)
-    findings += [("note", f"noted during training: {text}") for entry in history for text in _texts(entry.get("doctor"))]
+    findings += [("warning", f"noted during training: {text}") for entry in history for text in _texts(entry.get("doctor"))]
     if not any(severity in ("error", "warning") for severity, _ in findings):
         findings.insert(0, ("good", f"{len(history)} epochs, and nothing in the history is out of order"))
     return findings
@@ -74,62 +73,39 @@ def _is_bad(value: Any) -> bool:
 
 def _validation(history: Sequence[Mapping[str, Any]], monitor: str) -> list[Finding]:
     """Where the best epoch lies, and how far the training loss has left the held-out loss behind."""
-    held = _series(history, monitor)
-    if len(held) < _FEWEST:
+    held = curves.series(history, monitor)
+    if len(held) < curves.FEWEST:
         return [("note", f"only {len(held)} epochs: too few to judge a trend")]
     best = int(np.argmin(held))
     where = f"held-out loss {held[best]:.4g} in epoch {best + 1} of {len(held)}"
-    train = _series(history, "train/loss")
-    rise = held[-1] - held[best]
-    noise = _noise(held)
-    if rise > 3 * noise and rise > 0.01 * abs(held[0] - held[best]) and best < (1 - _TAIL) * len(held):
-        text = f"overfitting: best {where}, then it rose to {held[-1]:.4g}"
-        if len(train) == len(held):
-            text += f" while the training loss fell from {train[best]:.4g} to {train[-1]:.4g}"
-        return [("warning", text + "; the best weights were kept; more data, a smaller model, dropout or weight_decay would help")]
-    if _still_falling(held):
-        return [("warning", f"not finished: the held-out loss was still falling at the end ({where}); train for more epochs")]
+    over = curves.overfitting(history)
+    if over is not None:
+        return [("warning", f"{over}; the best weights were kept")]
+    if curves.still_falling(held):
+        severity = "warning" if curves.steady(held) else "note"
+        return [(severity, f"not finished: the held-out loss was still falling at the end ({where}); train for more epochs")]
     if best >= 0.9 * len(held) - 1:
         return [("good", f"best {where}: at the very end, so more epochs may still help a little")]
     return [("good", f"best {where}; it levelled off")]
 
 
 def _training(history: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """Whether each player's training loss moved at all, and whether it jumped."""
-    findings: list[Finding] = []
+    """Whether the only player's training loss moved at all, and whether it jumped; those of rivals may do as they like."""
     players = sorted({key for key in history[-1] if key.startswith("train/") and key.endswith("loss")})
-    for key in players:
-        values = _series(history, key)
-        if len(values) < _FEWEST:
-            continue
-        noise = _noise(values)
-        if len(players) == 1 and abs(values[0] - values[-1]) <= 2 * noise and abs(values[0] - values.min()) <= 4 * noise:
-            findings.append(("warning", f"plateau from the start: {key} went from {values[0]:.4g} to {values[-1]:.4g}; try a higher lr"))
-        jumps = np.flatnonzero(np.diff(values) > max(0.5 * float(np.ptp(values)), 10 * noise))
-        if len(jumps):
-            findings.append(("warning", f"{key} jumped up in epoch {int(jumps[0]) + 2}; lower lr or set clip=1"))
+    if len(players) != 1:
+        return []
+    (key,) = players
+    values = curves.series(history, key)
+    findings: list[Finding] = []
+    if curves.flat(history, key):
+        text = f"plateau from the first epoch on: {key} went from {values[0]:.4g} to {values[-1]:.4g}; if that is no good, try a higher lr"
+        findings.append(("note", text))
+    epoch = curves.jumps(history, key)
+    if epoch is not None:
+        stayed = values[-1] > 0.5 * (values.max() + values.min())
+        text = f"{key} jumped up in epoch {epoch}" + (" and stayed up" if stayed else " and came back") + "; lower lr or set clip=1"
+        findings.append(("warning" if stayed else "note", text))
     return findings
-
-
-def _series(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
-    """Finite values of a metric (means over seeds trained together), by epoch."""
-    values = [entry.get(key) for entry in history]
-    numbers = [float(np.mean(v)) for v in values if isinstance(v, (int, float, list)) and not isinstance(v, bool)]
-    return np.array([v for v in numbers if math.isfinite(v)], dtype=np.float64)
-
-
-def _noise(values: np.ndarray) -> float:
-    """Size of the jitter from epoch to epoch, from second differences in the later half, so that a trend does not count."""
-    second = np.diff(values[len(values) // 2 :], n=2)
-    return float(np.median(np.abs(second)) / 1.65) if len(second) else 0.0
-
-
-def _still_falling(values: np.ndarray) -> bool:
-    """Whether the last part fell by more than a twentieth of the whole fall and more than its jitter explains."""
-    tail = values[-max(3, int(_TAIL * len(values))) :]
-    fall = float(tail[0] - tail[-1])
-    whole = float(values[0] - values.min())
-    return whole > 0 and fall > 0.05 * whole and fall > 3 * _noise(values) and int(np.argmin(values)) >= len(values) - 2
 
 
 def _texts(value: Any) -> list[str]:

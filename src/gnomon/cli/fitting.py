@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gnomon.cli.arguments import Debug, Json, Overwrite, assignments, listed, said, supports
+from gnomon.cli.arguments import Debug, Json, Overwrite, assignments, listed, new_target, said, supports
 from gnomon.cli.lines import as_json, number
 from gnomon.errors import OptionError
 
@@ -40,11 +41,11 @@ def fit(
     epochs: Annotated[int | None, Option(metavar="N", help="Passes over the data.")] = None,
     batch_size: Annotated[str | None, Option(metavar="N|all", help="Examples per step.")] = None,
     lr: Annotated[float | None, Option(metavar="X", help="Learning rate.")] = None,
-    optimizer: Annotated[str | None, Option(metavar="NAME", help="adamw, sgd, …")] = None,
-    schedule: Annotated[str | None, Option(metavar="NAME", help="constant, cosine, linear or one-cycle.")] = None,
+    optimizer: Annotated[str | None, Option(metavar="NAME", help="adam, adamw, momentum, muon, lbfgs, …")] = None,
+    schedule: Annotated[str | None, Option(metavar="NAME", help="constant, cosine, one-cycle, plateau, …")] = None,
     patience: Annotated[int | None, Option(metavar="N", help="Epochs without improvement before the end.")] = None,
     setting: Annotated[
-        list[str] | None, Option("--fit", metavar="NAME=VALUE", help="Any other setting of the fit: clip=1, drop_given=0.1, …")
+        list[str] | None, Option("--fit", metavar="NAME=VALUE", help="Any other setting of the fit: clip=1, augment=flip,rotate=15, …")
     ] = None,
     set_: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help="An option of the model: gnomon show MODEL.")] = None,
     encoder: Annotated[str | None, Option(metavar="NAME", help="Encoder network.")] = None,
@@ -56,6 +57,10 @@ def fit(
     device: Annotated[str | None, Option(metavar="D", help="cpu or cuda.")] = None,
     precision: Annotated[str | None, Option(metavar="P", help="float32 or bfloat16.")] = None,
     compile: Annotated[str | None, Option(metavar="auto|on|off", help="Whether losses are compiled.")] = None,
+    log: Annotated[list[str] | None, Option(metavar="NAME", help="Tell a logger too: tensorboard, mlflow or wandb.")] = None,
+    range_test: Annotated[
+        bool, Option("--range-test", help="No fit: try rising learning rates and suggest one; -o FILE.png draws them.")
+    ] = False,
     recipe: Annotated[Path | None, Option(metavar="FILE.toml", help="Take all this from a file; what is said beside it wins.")] = None,
     resume: Annotated[Path | None, Option(metavar="RUN", help="Go on with an interrupted run.")] = None,
     overwrite: Overwrite = False,
@@ -71,6 +76,7 @@ def fit(
       gnomon fit classifier wine --target cultivar --set label_smoothing=0.1 -o runs/wine
       gnomon fit vae digits --encoder conv --net width=32 --lr 0.001 -o runs/digits
       gnomon fit flow data.csv --column "phi:periodic(-pi,pi)" --column "e:positive" -o runs/data
+      gnomon fit flow events.parquet --range-test -o rates.png
       gnomon fit --recipe events.toml -o runs/again
       gnomon fit --resume runs/events
 
@@ -85,7 +91,7 @@ def fit(
         target=target, given=listed(given), weight=weight, drop=listed(drop), columns=supports(column), kind=kind, missing=missing,
         validation=_validation(validation), group=group, time=time, epochs=epochs, batch_size=_batch_size(batch_size), lr=lr,
         optimizer=optimizer, schedule=schedule, patience=patience, seed=seed, seeds=seeds, device=device, precision=precision,
-        compile=compile, options=options, **assignments(setting, "--fit"),
+        compile=compile, options=options, log=listed(log), **assignments(setting, "--fit"),
     )  # fmt: skip
     if resume is not None:
         _refuse_beside_resume(said(model=model, data=data, recipe=recipe, out=out) | {k: v for k, v in arguments.items() if v})
@@ -94,9 +100,24 @@ def fit(
         model, data, arguments, out = _merged(recipe, model, data, arguments, out)
     if model is None or data is None:
         raise OptionError("fit wants a model and data: gnomon fit MODEL DATA -o RUN (or --recipe FILE.toml, or --resume RUN)")
+    if range_test:
+        return _range_test(training.range_test(model, data, **arguments), out, overwrite, json)
     if out is None:
         raise OptionError("fit wants a folder for the run: add -o RUN")
     return _report(training.fit(model, data, out=out, overwrite=overwrite, progress=show, **arguments), out, show, json)
+
+
+def _range_test(found: Any, picture: Path | None, overwrite: bool, json: bool) -> int:
+    """Say which learning rate is suggested, and draw the losses if a file was named."""
+    if picture is not None:
+        found.plot(new_target(picture, overwrite))
+    if json:
+        print(as_json({"suggestion": found.suggestion, "rates": found.rates.tolist(), "losses": found.losses.tolist()}))
+        return 0
+    lowest = int(found.smooth.argmin())
+    print(f"suggested learning rate: {found.suggestion:.2g} (--lr {found.suggestion:.2g})")
+    print(f"  the loss falls fastest there; it is lowest at {found.rates[lowest]:.2g}, and {len(found.rates)} steps were made")
+    return 0
 
 
 def _refuse_beside_resume(arguments: dict[str, Any]) -> None:
@@ -124,8 +145,8 @@ def _batch_size(text: str | None) -> int | str | None:
     return int(text)
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The keys of a TOML recipe, checked against what `fit` takes.
+def read_recipe(path: Path, *, beside: Sequence[str] = ()) -> dict[str, Any]:
+    """The keys of a TOML recipe, checked against what `fit` takes, and those that may stand `beside` them.
 
     Raises:
         OptionError: the file is missing, is not TOML, or has an unknown key.
@@ -140,7 +161,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise OptionError(f"recipe '{path}' cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"recipe '{path}' is not valid TOML: {error}") from error
-    known = ["model", "data", *options.signature(training.fit), *options.signature(training.Settings)]
+    known = ["model", "data", *options.signature(training.fit), *options.signature(training.Settings), *beside]
     for key in recipe:
         if key not in known or key in ("overwrite", "progress"):
             raise OptionError(options.unknown("key", key, known, owner=f"recipe '{path}'"))

@@ -16,7 +16,7 @@ from gnomon.errors import OptionError
 
 
 def list_names(
-    sort: Annotated[str, typer.Argument(metavar="models|networks|datasets|statistics", help="What to list.")],
+    sort: Annotated[str, typer.Argument(metavar="models|networks|datasets|statistics|loggers", help="What to list.")],
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -10,8 +10,10 @@ import json
 import math
 import os
 import platform
+import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ FORMAT = 1
 """Version of the run folder's format; a folder with a larger one is refused by name."""
 
 RUN, WEIGHTS, HISTORY = "run.json", "model.safetensors", "history.jsonl"
+PARTIAL = ".partial"
+"""How the names of files end that are still being written; they begin with a dot."""
 
 _FIELDS: dict[str, tuple[type, ...]] = {
     "gnomon": (str,),
@@ -53,6 +57,22 @@ def is_run(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / RUN).is_file()
 
 
+def contents(folder: Path) -> list[Path]:
+    """What a folder holds, without the half-written files that a killed process left behind."""
+    return [entry for entry in folder.iterdir() if not _is_partial(entry)] if folder.is_dir() else []
+
+
+def sweep(folder: Path) -> None:
+    """Remove the half-written files that a killed process left behind; to be called while nobody writes there."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if _is_partial(entry):
+            entry.unlink(missing_ok=True)
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
+
+
 # ---- writing ------------------------------------------------------------------------------------------------------
 
 
@@ -65,7 +85,7 @@ def free_folder(folder: str | os.PathLike[str], overwrite: bool) -> Path:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"'{folder}' is a file; a run needs a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+    if contents(folder) and not overwrite:
         raise RunError(f"'{folder}' exists and is not empty; choose another folder or pass overwrite=True")
     return folder
 
@@ -82,10 +102,10 @@ def write_run(folder: str | os.PathLike[str], info: Mapping[str, Any], tensors: 
         What was written to `run.json`.
 
     Raises:
-        RunError: a field has the wrong type.
+        RunError: a field has the wrong type, or the folder cannot be written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     weights = write_weights(folder / WEIGHTS, tensors)
     return write_info(folder, {**info, "weights": weights})
 
@@ -97,15 +117,18 @@ def write_info(folder: str | os.PathLike[str], info: Mapping[str, Any]) -> dict[
     whole.update(format=FORMAT, gnomon=__version__)
     whole = {key: plain(value) for key, value in whole.items()}
     _validate(whole, Path(folder))
-    replaced(Path(folder) / RUN, lambda path: path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"))
+    text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+    with said_in_words(Path(folder) / RUN):
+        replaced(Path(folder) / RUN, lambda path: path.write_text(text, encoding="utf-8"))
     return whole
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Write tensors as safetensors (tied and strided ones are copied) and return the file's name and sha256."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    replaced(path, lambda temporary: save_file(copies, temporary))
-    return {"file": path.name, "sha256": sha256(path)}
+    with said_in_words(path):
+        replaced(path, lambda temporary: save_file(copies, temporary))
+        return {"file": path.name, "sha256": sha256(path)}
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -150,7 +173,7 @@ def environment() -> dict[str, Any]:
 
 def replaced(path: Path, write: Callable[[Path], Any]) -> None:
     """Write to a temporary neighbour, then put it in place in one step."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -163,6 +186,27 @@ def replaced(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it. Raises RunError where that cannot be done."""
+    with said_in_words(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def said_in_words(path: Path) -> Iterator[None]:
+    """Inside the block an error of the disk (full, read-only, gone) becomes a RunError that names `path`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot write '{path}': {disk_error(error)}; what was there before is kept") from error
+
+
+def disk_error(error: Exception) -> str:
+    """What the system says, without the name of the temporary file."""
+    number = re.search(r"os error (\d+)", str(error))  # safetensors hands the system's own errors on as text
+    return (error.strerror if isinstance(error, OSError) else os.strerror(int(number[1])) if number else None) or _one_line(error)
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------
@@ -210,7 +254,7 @@ def read_weights(folder: str | os.PathLike[str], info: Mapping[str, Any]) -> dic
     if found != info["weights"]["sha256"]:
         raise RunError(
             f"'{path}' was changed after it was written (sha256 {found[:12]}…, run.json says {info['weights']['sha256'][:12]}…); "
-            "take it from a copy, or fit again"
+            f"take it from a copy, or `gnomon fit --resume '{folder}'`, or fit again"
         )
     try:
         tensors = load_file(path)
@@ -251,7 +295,8 @@ def read_history(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def write_history(folder: str | os.PathLike[str], history: list[dict[str, Any]]) -> None:
     """Write ``history.jsonl`` whole, one object a line."""
     text = "".join(json.dumps(entry, ensure_ascii=False, default=plain) + "\n" for entry in history)
-    replaced(Path(folder) / HISTORY, lambda path: path.write_text(text, encoding="utf-8"))
+    with said_in_words(Path(folder) / HISTORY):
+        replaced(Path(folder) / HISTORY, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def build_model(info: Mapping[str, Any], run: str | os.PathLike[str], model: Any = None) -> Model:

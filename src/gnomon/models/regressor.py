@@ -5,6 +5,7 @@ How examples are read is the encoder's business; the user's units are `Learned`'
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
@@ -12,28 +13,33 @@ from torch import Tensor, nn
 
 from gnomon import networks
 from gnomon.blocks import ColumnDensity, ColumnHead
+from gnomon.blocks.losses import absolute, huber, number_losses
 from gnomon.data import Examples, Image, Set, Spec, Vector
 from gnomon.errors import OptionError
 from gnomon.models.base import Loss, Model, applied, tensor, wants
+from gnomon.options import unknown
 
 
 class Regressor(Model):
     """An encoder that gives each target a mean and a spread.
 
     Minimises -log p(y | x, given) in nats per example, with a Gaussian for numbers, a von Mises for angles, a softmax for
-    categories; without a spread, the mean squared error over the targets.
+    categories; without a spread, the mean squared error over the targets, or another loss.
 
     Args:
         spec: x a Vector, an Image or a Set; y a Vector.
         spread: where the spread of the targets comes from: "example" (the encoder: it may differ from example to example),
             "column" (one per target), "shared" (one for all), or "none": squared error, and predictions without a spread.
+        loss: without a spread, what is minimised in units of the targets' standard deviations: "squared" (the default) leads to the
+            mean, "absolute" to the median, "huber" is squared below one and absolute beyond, each a mean over the targets;
+            "chebyshev" is the largest error among the targets, "euclidean" the distance. None where the likelihood decides.
         encoder: name of a network or a module ``(x, given) -> (n, head.outputs)``; None takes the default of the kind of data.
         net: options of the network.
         size: factor on the network's widths.
 
     Raises:
         DataError: x or y is of a kind that cannot be regressed.
-        OptionError: an option that the network does not know.
+        OptionError: an option that the network does not know; a loss beside a spread, or for targets that are not all numbers.
 
     Reference: Nix & Weigend 1994, https://doi.org/10.1109/ICNN.1994.374138
 
@@ -54,6 +60,7 @@ class Regressor(Model):
         spec: Spec,
         *,
         spread: Literal["example", "column", "shared", "none"] = "example",
+        loss: Literal["squared", "absolute", "huber", "chebyshev", "euclidean"] | None = None,
         encoder: str | nn.Module | None = None,
         net: dict[str, Any] | None = None,
         size: float = 1.0,
@@ -64,7 +71,8 @@ class Regressor(Model):
         self.condition = networks.Condition(spec.given)
         self.head = ColumnHead(targets, spread="fixed" if spread == "none" else spread)
         self.spread = spread
-        self.squared = spread == "none" and self.head.features.plain
+        self.criterion = self._criterion(loss)
+        self.squared = spread == "none" and self.head.features.plain and self.criterion is None
         self.encoder = networks.make("encoder", kind, encoder, outputs=self.head.outputs, given=self.condition.outputs, size=size, net=net)
 
     def raw(self, batch: Examples) -> Tensor:
@@ -78,9 +86,11 @@ class Regressor(Model):
         return self.head(self.raw(batch))
 
     def loss(self, batch: Examples) -> Loss:
-        """-log p(y | x, given) in nats; without a spread, the mean squared error over the targets."""
+        """-log p(y | x, given) in nats; without a spread, the mean squared error over the targets, or the loss that was chosen."""
         if self.squared:
             return self._squared_error(batch)
+        if self.criterion is not None:
+            return Loss.mean(self._costs(self.raw(batch), tensor(batch.y)), batch.weight)
         return Loss.mean(-self.likelihood(batch).log_prob(tensor(batch.y)), batch.weight)
 
     def validate(self, batch: Examples) -> Loss:
@@ -89,6 +99,8 @@ class Regressor(Model):
         if not self.head.features.plain:
             return Loss.mean(-density.log_prob(y), batch.weight)
         error = (density.mean() - y).square().mean(-1)
+        if self.criterion is not None:
+            return Loss.mean(self._costs(density.mean(), y), batch.weight, squared_error=error)
         return Loss.mean(error if self.squared else -density.log_prob(y), batch.weight, squared_error=error)
 
     def residuals(self, batch: Examples) -> Tensor:
@@ -98,7 +110,9 @@ class Regressor(Model):
             OptionError: with a spread the loss is no sum of squares.
         """
         if not self.squared:
-            raise OptionError("the loss of this regressor is no sum of squares: set spread=none, and have numbers as targets")
+            raise OptionError(
+                "the loss of this regressor is no sum of squares: set spread=none and loss=squared, and have numbers as targets"
+            )
         error = (self.raw(batch) - tensor(batch.y)) / self.head.outputs**0.5
         return error if batch.weight is None else error * batch.weight.sqrt()[:, None]
 
@@ -109,6 +123,26 @@ class Regressor(Model):
         """
         density = self.likelihood(batch)
         return density.mean(), None if self.spread == "none" else density.spread()
+
+    def _criterion(self, loss: str | None) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """The chosen loss; None for the likelihood, and for squared error, which has a path of its own."""
+        if loss is None:
+            return None
+        if loss not in number_losses:
+            raise OptionError(unknown("loss", loss, number_losses, owner="Regressor"))
+        if self.spread != "none":
+            raise OptionError(f"loss='{loss}' wants spread='none': with spread='{self.spread}' the likelihood is the loss; leave one out")
+        if not self.head.features.plain:
+            raise OptionError(
+                f"loss='{loss}' wants targets that are all numbers; angles and categories are learned by likelihood; leave it out"
+            )
+        return None if loss == "squared" else number_losses[loss]
+
+    def _costs(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """The chosen loss of each example, ``(n,)``; sums over the targets as means."""
+        assert self.criterion is not None
+        costs = self.criterion(prediction, y)
+        return costs / prediction.shape[-1] if self.criterion in (absolute, huber) else costs
 
     def _squared_error(self, batch: Examples) -> Loss:
         # One kernel over the whole batch: this is the path whose overhead is felt.

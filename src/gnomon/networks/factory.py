@@ -88,7 +88,7 @@ def options_of(role: str, kind: Kind, name: str | None = None) -> dict[str, insp
     Example:
         >>> from gnomon.data import Vector
         >>> list(options_of("encoder", Vector.real(3)))
-        ['hidden', 'activation', 'dropout', 'norm']
+        ['hidden', 'activation', 'dropout', 'norm', 'initialiser']
     """
     return {key: parameter for key, parameter in signature(_find(role, kind, name)[1]).items() if key not in WIRING}
 

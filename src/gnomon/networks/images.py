@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gnomon.blocks import MLP, ConvNormAct, Downsample, ResidualConv, Upsample, convolution, initialise
+from gnomon.blocks import MLP, ConvNormAct, Downsample, DropPath, Initialiser, ResidualConv, Upsample, convolution, initialise, rising
 from gnomon.data import Image
 from gnomon.errors import OptionError
 from gnomon.networks.roles import beside, ports, present, scaled
@@ -74,6 +74,10 @@ class ConvEncoder(nn.Module):
         norm: "group", "batch" or "none".
         activation: name in `blocks.activations`.
         dropout: probability with which a number of the head is set to zero in training.
+        drop_path: probability with which the last residual pair leaves an example as it is in training; earlier ones do so less
+            often, in proportion to their depth. It needs a depth of 3 or more.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
+        standardise: whether the weights of the convolutions in the stages are brought to mean zero and one size in every channel.
 
     Shape: ``(n, channels, *size), (n, given) -> (n, outputs)``.
 
@@ -102,18 +106,22 @@ class ConvEncoder(nn.Module):
         norm: Norm = "group",
         activation: str = "silu",
         dropout: float = 0.0,
+        drop_path: float = 0.0,
+        initialiser: Initialiser = "gain",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         port = ports("conv", kind, role, inputs, outputs)
         self.inputs, self.outputs, self.given, self.pool = port.inputs, port.outputs, given, pool
         table = stages(kind.size, scaled(width, size, multiple=4))
         dimension = kind.dimension
-        shared: dict[str, Any] = {"norm": norm, "activation": activation, "given": given}
+        shared: dict[str, Any] = _shared(norm, activation, given, initialiser, standardise)
         self.stages = nn.ModuleList([ConvNormAct(dimension, port.inputs, table[0].channels, **shared)])
         self.stages.extend(_deeper(dimension, table[0].channels, depth, shared))
         for before, stage in itertools.pairwise(table):
             self.stages.append(Downsample(dimension, before.channels, stage.channels, stride=strides(before, stage), mode=down, **shared))
             self.stages.extend(_deeper(dimension, stage.channels, depth, shared))
+        _leave_out("conv", self.stages, drop_path)
         cells = math.prod(table[-1].size)
         seen = {"mean": 1, "flatten": cells, "both": 1 + cells}[pool]
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
@@ -124,6 +132,7 @@ class ConvEncoder(nn.Module):
             activation=activation,
             dropout=dropout,
             final=0.1,
+            initialiser=initialiser,
         )
 
     def forward(self, x: Float[Tensor, "n channels *size"], given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n outputs"]:
@@ -158,6 +167,10 @@ class ConvDecoder(nn.Module):
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number before the first stage is set to zero in training.
         mode: how feature maps are enlarged, "nearest" or "linear".
+        drop_path: probability with which the last residual pair leaves an example as it is in training; earlier ones do so less
+            often, in proportion to their depth. It needs a depth of 3 or more.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
+        standardise: whether the weights of the convolutions in the stages are brought to mean zero and one size in every channel.
 
     Shape: ``(n, inputs), (n, given) -> (n, outputs, *size)``.
 
@@ -185,13 +198,16 @@ class ConvDecoder(nn.Module):
         activation: str = "silu",
         dropout: float = 0.0,
         mode: Literal["nearest", "linear"] = "nearest",
+        drop_path: float = 0.0,
+        initialiser: Initialiser = "gain",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         port = ports("deconv", kind, role, inputs, outputs)
         self.inputs, self.outputs, self.given = port.inputs, port.outputs, given
         table = stages(kind.size, scaled(width, size, multiple=4))[::-1]
         dimension = kind.dimension
-        shared: dict[str, Any] = {"norm": norm, "activation": activation, "given": given}
+        shared: dict[str, Any] = _shared(norm, activation, given, initialiser, standardise)
         self.start = (table[0].channels, *table[0].size)
         self.code = MLP(
             port.inputs + given,
@@ -199,14 +215,16 @@ class ConvDecoder(nn.Module):
             hidden=tuple(scaled(w, size) for w in hidden),
             activation=activation,
             dropout=dropout,
+            initialiser=initialiser,
         )
         self.stages = nn.ModuleList([ConvNormAct(dimension, table[0].channels, table[0].channels, **shared)])
         self.stages.extend(_deeper(dimension, table[0].channels, depth, shared))
         for before, stage in itertools.pairwise(table):
             self.stages.append(Upsample(dimension, before.channels, stage.channels, size=stage.size, mode=mode, **shared))
             self.stages.extend(_deeper(dimension, stage.channels, depth, shared))
+        _leave_out("deconv", self.stages, drop_path)
         self.last = convolution(kind.dimension, table[-1].channels, port.outputs)
-        initialise(self.last, 0.1)
+        initialise(self.last, 0.1, initialiser=initialiser)
 
     def forward(self, z: Float[Tensor, "n inputs"], given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n channels *size"]:
         """Apply the start and the stages."""
@@ -233,6 +251,11 @@ class UNet(nn.Module):
         norm: "group", "batch" or "none".
         activation: name in `blocks.activations`.
         mode: how feature maps are enlarged, "nearest" or "linear".
+        dropout: probability with which a number between the convolutions of a pair is set to zero in training.
+        drop_path: probability with which the last residual pair leaves an example as it is in training; earlier ones do so less
+            often, in proportion to their depth.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
+        standardise: whether the weights of the convolutions in the stages are brought to mean zero and one size in every channel.
 
     Shape: ``(n, channels, *size), (n, given) -> (n, outputs, *size)``.
 
@@ -260,25 +283,31 @@ class UNet(nn.Module):
         norm: Norm = "group",
         activation: str = "silu",
         mode: Literal["nearest", "linear"] = "nearest",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        initialiser: Initialiser = "gain",
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         port = ports("unet", kind, role, inputs, outputs)
         self.inputs, self.outputs, self.given = port.inputs, port.outputs, given
         table = stages(kind.size, scaled(width, size, multiple=4))
         dimension = kind.dimension
-        shared: dict[str, Any] = {"norm": norm, "activation": activation, "given": given}
+        shared: dict[str, Any] = _shared(norm, activation, given, initialiser, standardise)
         self.first = convolution(dimension, port.inputs, table[0].channels)
-        initialise(self.first)
+        initialise(self.first, initialiser=initialiser)
+        inside = {**shared, "dropout": dropout}
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for before, stage in itertools.pairwise(table):
-            self.down.append(_pairs(dimension, before.channels, before.channels, depth, shared))
+            self.down.append(_pairs(dimension, before.channels, before.channels, depth, inside))
             self.down.append(Downsample(dimension, before.channels, stage.channels, stride=strides(before, stage), **shared))
-        self.middle = _pairs(dimension, table[-1].channels, table[-1].channels, depth, shared)
+        self.middle = _pairs(dimension, table[-1].channels, table[-1].channels, depth, inside)
         for before, stage in itertools.pairwise(table[::-1]):
             self.up.append(Upsample(dimension, before.channels, stage.channels, size=stage.size, mode=mode, **shared))
-            self.up.append(_pairs(dimension, 2 * stage.channels, stage.channels, depth, shared))
+            self.up.append(_pairs(dimension, 2 * stage.channels, stage.channels, depth, inside))
+        _leave_out("unet", (*self.down, self.middle, *self.up), drop_path)
         self.last = convolution(dimension, table[0].channels, port.outputs)
-        initialise(self.last, 0.1)
+        initialise(self.last, 0.1, initialiser=initialiser)
 
     def forward(
         self, x: Float[Tensor, "n channels *size"], given: Float[Tensor, "n given"] | None = None
@@ -305,6 +334,26 @@ class _Pairs(nn.ModuleList):
         for pair in self:
             x = pair(x, given)
         return x
+
+
+def _shared(norm: Norm, activation: str, given: int, initialiser: str, standardise: bool) -> dict[str, Any]:
+    """The options of every block of a network."""
+    return {"norm": norm, "activation": activation, "given": given, "initialiser": initialiser, "standardise": standardise}
+
+
+def _leave_out(network: str, parts: Iterable[nn.Module], drop_path: float) -> None:
+    """Give the residual pairs among the parts, in the order of the forward pass, rising probabilities of being left out.
+
+    Raises:
+        OptionError: there are none to leave out.
+    """
+    if not drop_path:
+        return
+    pairs = [module for part in parts for module in part.modules() if isinstance(module, ResidualConv)]
+    if not pairs:
+        raise OptionError(f"drop_path leaves out residual pairs, and this network '{network}' has none; set depth=3 or more")
+    for pair, probability in zip(pairs, rising(drop_path, len(pairs)), strict=True):
+        pair.path = DropPath(probability, dimension=pair.first.dimension)
 
 
 def _deeper(dimension: int, channels: int, depth: int, shared: dict[str, Any]) -> list[nn.Module]:

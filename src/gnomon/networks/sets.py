@@ -5,13 +5,13 @@ Sums over rows are in `blocks.segments`; elements are read by `blocks.ColumnFeat
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gnomon.blocks import MLP, activation_class, segment_mean, segment_sum
+from gnomon.blocks import MLP, Initialiser, make_activation, pieces, segment_mean, segment_sum
 from gnomon.data import Ragged, Set
 from gnomon.networks.roles import beside, ports, scaled
 
@@ -32,6 +32,7 @@ class DeepSets(nn.Module):
         hidden: width of each hidden layer of the map of the pooled numbers.
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number is set to zero in training.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
 
     Shape: Ragged of n sets with values ``(elements, columns)``, ``(n, given) -> (n, outputs)``.
 
@@ -59,22 +60,17 @@ class DeepSets(nn.Module):
         hidden: tuple[int, ...] = (128,),
         activation: str = "silu",
         dropout: float = 0.0,
+        initialiser: Initialiser = "gain",
     ) -> None:
         super().__init__()
         port = ports("deepsets", kind, role, inputs, outputs)
         self.features, self.inputs, self.outputs, self.given = port.features, port.inputs, port.outputs, given
         widths = tuple(scaled(w, size) for w in element)
         code = widths[-1] if widths else port.inputs
-        self.element = MLP(port.inputs, code, hidden=widths[:-1], activation=activation, dropout=dropout)
-        self.activation = activation_class(activation)()
-        self.net = MLP(
-            2 * code + 1 + given,
-            port.outputs,
-            hidden=tuple(scaled(w, size) for w in hidden),
-            activation=activation,
-            dropout=dropout,
-            final=0.1,
-        )
+        shared: dict[str, Any] = {"activation": activation, "dropout": dropout, "initialiser": initialiser}
+        self.element = MLP(port.inputs, code * pieces(activation), hidden=widths[:-1], **shared)
+        self.activation = make_activation(activation)
+        self.net = MLP(2 * code + 1 + given, port.outputs, hidden=tuple(scaled(w, size) for w in hidden), final=0.1, **shared)
 
     def forward(self, x: Ragged, given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n outputs"]:
         """Map each element, pool each set, map the pooled numbers."""

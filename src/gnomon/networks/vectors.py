@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gnomon.blocks import MLP, ResidualMLP
+from gnomon.blocks import MLP, Initialiser, ResidualMLP
 from gnomon.data import Image, Vector
 from gnomon.networks.roles import beside, ports, present, scaled
 
@@ -56,6 +56,7 @@ class VectorNetwork(_Dense):
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number is set to zero in training.
         norm: what normalises each hidden layer.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
 
     Shape: encoder ``(n, columns) -> (n, outputs)``, decoder ``(n, inputs) -> (n, outputs)``, mapper ``(n, columns) -> (n, outputs)``,
         each with ``(n, given)``; images are ``(n, channels, *size)``.
@@ -80,11 +81,19 @@ class VectorNetwork(_Dense):
         activation: str = "silu",
         dropout: float = 0.0,
         norm: Literal["none", "layer", "batch"] = "none",
+        initialiser: Initialiser = "gain",
     ) -> None:
         super().__init__("mlp", kind, role, inputs=inputs, outputs=outputs, given=given)
         widths = tuple(scaled(width, size) for width in hidden)
         self.net = MLP(
-            self.wide_inputs + given, self.wide_outputs, hidden=widths, activation=activation, dropout=dropout, norm=norm, final=0.1
+            self.wide_inputs + given,
+            self.wide_outputs,
+            hidden=widths,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            final=0.1,
+            initialiser=initialiser,
         )
 
     def forward(self, x: Float[Tensor, "n ..."], given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n ..."]:
@@ -108,6 +117,9 @@ class ResidualVectorNetwork(_Dense):
         depth: number of residual layers.
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number is set to zero in training.
+        drop_path: probability with which the last residual layer leaves an example as it is in training; earlier ones do so less
+            often, in proportion to their depth.
+        initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
 
     Shape: as `VectorNetwork`.
 
@@ -131,6 +143,8 @@ class ResidualVectorNetwork(_Dense):
         depth: int = 2,
         activation: str = "silu",
         dropout: float = 0.0,
+        drop_path: float = 0.0,
+        initialiser: Initialiser = "gain",
     ) -> None:
         super().__init__("residual", kind, role, inputs=inputs, outputs=outputs, given=given)
         self.net = ResidualMLP(
@@ -141,7 +155,9 @@ class ResidualVectorNetwork(_Dense):
             given=given,
             activation=activation,
             dropout=dropout,
+            drop_path=drop_path,
             final=0.1,
+            initialiser=initialiser,
         )
 
     def forward(self, x: Float[Tensor, "n ..."], given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n ..."]:

@@ -43,6 +43,7 @@ def fit(
     seeds: int | None = None,
     device: str | None = None,
     compile: str = "auto",
+    log: Any = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -72,6 +73,8 @@ def fit(
         seeds: train this many models at once, differing in their random numbers; a list is returned.
         device: "cpu" or "cuda"; by default the GPU if there is one.
         compile: "on", "off", or "auto": both ways are timed where a long run is planned, and compilation is kept if it repays itself.
+        log: names of loggers ("tensorboard", "mlflow", "wandb", or those that packages add), or objects with `start`, `log`
+            and `finish`; see `gnomon.training.loggers`.
         out: folder for the run; with it the fit can be resumed after any interruption.
         overwrite: replace an existing run in `out`.
         progress: show a bar (in a terminal) or a few lines.
@@ -121,7 +124,7 @@ def requested(model: ModelLike, data: Any, arguments: Mapping[str, Any]) -> Fit:
             "drop": option_parsing.names(took["drop"], "drop"), "columns": _supports(took["columns"]),
             "kind": took["kind"], "missing": took["missing"],
         },
-        **{name: took[name] for name in ("validation", "group", "time", "stream", "compile", "device")}, settings=settings,
+        **{name: took[name] for name in ("validation", "group", "time", "stream", "compile", "device", "log")}, settings=settings,
         seed=option_parsing.whole(took["seed"], "seed"), seeds=None if seeds is None else option_parsing.whole(seeds, "seeds", least=1),
     )  # fmt: skip
     return Fit(model, dict(options or {}), data, request, None if out is None else Path(out), took["progress"])

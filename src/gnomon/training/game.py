@@ -189,6 +189,7 @@ class Game:
         """Every tensor needed to go on exactly, by name, and how many updates each player has made."""
         tensors = {f"buffer/{name}": b for name, b in self.buffers().items()}
         tensors |= {f"best_buffer/{name}": b for name, b in self._best_buffers.items()}
+        tensors |= {f"fixed/{name}": p for name, p in self._fixed().items()}
         for side in self.sides:
             tensors |= {f"{side.player.name}/{key}": t for key, t in side.optimiser.state().items()}
             if side.best is not None:
@@ -202,6 +203,8 @@ class Game:
             buffer.copy_(tensors[f"buffer/{name}"])
             if f"best_buffer/{name}" in tensors:
                 self._best_buffers[name] = tensors[f"best_buffer/{name}"].to(buffer.device).clone()
+        for name, p in self._fixed().items():
+            p.data.copy_(tensors[f"fixed/{name}"])
         for side in self.sides:
             mine = {key.removeprefix(f"{side.player.name}/"): t for key, t in tensors.items() if key.startswith(f"{side.player.name}/")}
             side.optimiser.load_state(mine, steps[side.player.name])
@@ -216,6 +219,12 @@ class Game:
     def _stack(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         parameters, buffers = torch.func.stack_module_state(list[nn.Module](self.models))
         return {name: p.detach().requires_grad_() for name, p in parameters.items()}, buffers
+
+    def _fixed(self) -> dict[str, Tensor]:
+        """Parameters that nobody moves in this game; an earlier stage may have moved them."""
+        owned = {name for side in self.sides for name in side.optimiser.parameters.leaves}
+        named: dict[str, Tensor] = self._stacked if self.copies else dict(self.model.named_parameters())
+        return {name: p for name, p in named.items() if name not in owned}
 
     def _side(self, player: Player, options: OptimiserOptions) -> Side:
         own = player.parameters(self.model)

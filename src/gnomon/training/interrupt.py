@@ -19,10 +19,11 @@ class Interrupt:
 def orderly() -> Iterator[Interrupt]:
     """Inside the block a first Ctrl-C only sets `asked`; a second raises KeyboardInterrupt.
 
-    Outside the main thread, where Python delivers no signals, nothing changes.
+    Nothing changes outside the main thread, where Python delivers no signals, and in a program that ignores Ctrl-C, as those
+    do that a shell's script runs in the background, or whose Ctrl-C is none of Python's.
     """
     interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
         yield interrupt
         return
 

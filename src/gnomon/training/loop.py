@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -22,9 +22,11 @@ from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.models import Loss
 from gnomon.training import garbage, randomness
 from gnomon.training.checkpoint import Checkpoint
+from gnomon.training.doctor import Doctor
 from gnomon.training.dropout import DropoutSchedule
 from gnomon.training.game import Game, Side
 from gnomon.training.interrupt import orderly
+from gnomon.training.loggers import Guarded
 from gnomon.training.meter import Meter, Value
 from gnomon.training.optimisers import Look
 from gnomon.training.progress import Progress
@@ -98,10 +100,14 @@ class Loop:
         self.progress = progress or Progress(plan.epochs * self.turns_per_epoch, plan.epochs, show=False)
         self.meter = Meter(game.copies)
         self.history: list[dict[str, Any]] = []
+        self.loggers: Sequence[Guarded] = ()
+        self.doctor: Doctor | None = None
+        self.noted: list[str] = []
         self.epoch = self.turn = self.turn_in_epoch = 0
         self.best = [math.inf] * (game.copies or 1)
         self.stale = [0] * (game.copies or 1)
         self.interrupted = self.diverged = False
+        self._last_batch: Examples | None = None
         self._latest: dict[str, float] = {}
         self._save_seconds = 0.0
 
@@ -154,6 +160,8 @@ class Loop:
         """One turn: every player whose turn it is makes its moves on its part of `group`, `batches_per_turn` batches."""
         if self.plan.alter is not None:
             group = [self.plan.alter(batch) for batch in group]
+        self._last_batch = group[0]
+        watching = self.doctor is not None and self.doctor.due(self.turn)
         if self.plan.dropout is not None:
             self.plan.dropout.set(self.turn)
         factor, accumulate = self.plan.schedule(self.turn), self.plan.accumulate
@@ -168,9 +176,19 @@ class Loop:
                     other.require_gradient(other is side)
             prefix = f"{side.player.name}/" if len(sides) > 1 else ""
             for move in range(side.player.steps):
-                self._move(side, group[move * accumulate : (move + 1) * accumulate], factor, prefix)
+                batches = group[move * accumulate : (move + 1) * accumulate]
+                if watching and move == 0:
+                    self._watched_move(side, batches, factor, prefix)
+                else:
+                    self._move(side, batches, factor, prefix)
         self.turn += 1
         self.turn_in_epoch += 1
+
+    def _watched_move(self, side: Side, batches: list[Examples], factor: float, prefix: str) -> None:
+        assert self.doctor is not None
+        self.doctor.examine(side, batches[0], factor)
+        self._move(side, batches, factor, prefix)
+        self.doctor.after_update(side)
 
     def _move(self, side: Side, batches: list[Examples], factor: float, prefix: str) -> None:
         optimiser = side.optimiser
@@ -227,13 +245,25 @@ class Loop:
         if self.plan.plateau is not None:
             watched = record[f"validation/{self.plan.monitor}" if self.judge and self.plan.monitor else "train/loss"]
             self.plan.plateau.see(sum(watched) / len(watched) if isinstance(watched, list) else watched)
+        if self.doctor is not None:
+            self._hear_doctor(self.doctor, record)
         self._write_down(record)
         self.meter.clear()
         self.epoch, self.turn_in_epoch = self.epoch + 1, 0
         self.progress.update(self.turn, self.epoch, self._latest)
         last = self.epoch >= self.plan.epochs or self._out_of_patience()
         if self.checkpoint is not None and (last or time.perf_counter() > self._next_save - SAVE / 2):
-            self.save()
+            self.save(last=last)
+
+    def _hear_doctor(self, doctor: Doctor, record: dict[str, Any]) -> None:
+        """Say what is newly found, and write it down beside the epoch's numbers."""
+        last = self.epoch + 1 >= self.plan.epochs or self._out_of_patience()
+        found = doctor.close_epoch([*self.history, record], last=last)
+        for line in found:
+            self.progress.say(f"doctor: {line}")
+        if self.noted + found:
+            record["doctor"] = self.noted + found
+        self.noted = []
 
     def _validate(self) -> dict[str, Value]:
         """Means over the held-out examples, with averaged weights where these are kept; remembers the best."""
@@ -272,21 +302,28 @@ class Loop:
 
     def _write_down(self, record: dict[str, Any]) -> None:
         self.history.append(record)
+        for logger in self.loggers:
+            logger.log(record, self.turn)
         shown = {name.partition("/")[2]: v for name, v in record.items() if name == f"validation/{self.plan.monitor}"}
         self._latest |= {f"validation {k}": sum(v) / len(v) if isinstance(v, list) else v for k, v in shown.items()}
         if self.checkpoint is not None:
-            self.checkpoint.append(record)
+            try:
+                self.checkpoint.append(record)
+            except RunError as error:  # the line waits for the next save, and without it there is none
+                self.progress.say(str(error))
 
     def _finish(self) -> None:
         """Put the weights that are given back in place."""
         if self.diverged:
             where = f"the loss is no longer finite in epoch {self.epoch + 1}"
+            if self.doctor is not None and self._last_batch is not None:
+                where = "; ".join([where, *self.doctor.diverged(self._last_batch)])
             if not any(side.best is not None for side in self.game.sides):
                 raise TrainingError(f"{where}; lower lr, set clip, or look for extreme values in the data")
             self.progress.say(f"{where}; the best weights so far are given back. Lower lr or set clip to train on.")
         elif self.interrupted:
             if self.checkpoint is not None:
-                self.save()
+                self.save(last=True)
             if self.turn_in_epoch:
                 self._validate()
         if self.plan.monitor is not None and self.validation is not None:
@@ -296,8 +333,8 @@ class Loop:
 
     # -- state ------------------------------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Save everything needed to go on exactly. A failed save is said, once the last one also raised."""
+    def save(self, *, last: bool = False) -> None:
+        """Save everything needed to go on exactly. A failed save is said; the `last` one also raises."""
         assert self.checkpoint is not None
         begin = time.perf_counter()
         tensors, steps = self.game.state()
@@ -305,12 +342,13 @@ class Loop:
         facts = {
             "format": 1, "stage": self.stage, "epoch": self.epoch, "turn": self.turn, "turn_in_epoch": self.turn_in_epoch,
             "steps": steps, "best": self.best, "stale": self.stale, "meter": self.meter.state(), "history": len(self.history),
+            "doctor": None if self.doctor is None else self.doctor.state(),
             "plateau": None if self.plan.plateau is None else self.plan.plateau.state(),
         }  # fmt: skip
         try:
             self.checkpoint.save(tensors, facts)
         except RunError as error:
-            if self.epoch >= self.plan.epochs:
+            if last:
                 raise
             self.progress.say(str(error))
         spent = time.perf_counter() - begin
@@ -328,6 +366,8 @@ class Loop:
         self.meter.load_state(facts["meter"])
         if self.plan.plateau is not None:
             self.plan.plateau.load_state(facts["plateau"])
+        if self.doctor is not None and facts.get("doctor"):
+            self.doctor.load_state(facts["doctor"])
 
 
 def turn_size(game: Game) -> int:

@@ -51,7 +51,12 @@ class RangeTest:
         margin = 0.2 * max(high - low, 1e-12)
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - margin, high + 3 * margin))
         axes.legend()
-        figure.savefig(path)
+        try:
+            figure.savefig(path)
+        except (OSError, ValueError) as error:
+            raise OptionError(
+                f"the picture '{path}' cannot be written ({error}); name a .png, .pdf or .svg in a folder that is there"
+            ) from error
 
 
 def range_test(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,11 +23,13 @@ from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned, runs
 from gnomon.models import Model
-from gnomon.training import randomness, schedules
+from gnomon.training import loggers, randomness, schedules
 from gnomon.training.alterations import Alteration, alterations
-from gnomon.training.checkpoint import STATE, Checkpoint
+from gnomon.training.checkpoint import Checkpoint
 from gnomon.training.compiling import decide
+from gnomon.training.doctor import Doctor
 from gnomon.training.dropout import DropoutSchedule
+from gnomon.training.folder import RunFolder
 from gnomon.training.game import Game
 from gnomon.training.layout import channels_last, wants_channels_last
 from gnomon.training.loop import Loop, Plan, turn_size
@@ -35,6 +38,7 @@ from gnomon.training.settings import Settings, resolve
 from gnomon.training.supply import Request, Supply, supply
 from gnomon.training.team import join
 
+DOCTORS_ROWS = 10_000  # of either side that are looked at before the first turn
 KEPT_BYTES = 2**28
 """Training rows given in memory are kept with the result up to this size, since nothing else could find them again."""
 
@@ -48,19 +52,36 @@ class Fit:
         self.wanted, self.options, self.data, self.request = model, options, data, request
         self.home = folder
         self.folder, self.show = folder if first else None, progress and first
+        self.place = None if self.folder is None else RunFolder(self.folder)
+        self.loggers = loggers.make(request.log, self.folder, say=self._say) if first else []
         if self.team.world > 1 and request.seeds is not None:
             raise OptionError("seeds= trains on one process; start it without torchrun")
 
     def run(self, resumed: dict[str, Any] | None = None, *, overwrite: bool = False) -> Any:
         """Prepare, build, play, hand back; with the `run.json` of an interrupted run, go on with it."""
+        with self.place or nullcontext():
+            try:
+                return self._run(resumed, overwrite)
+            except KeyboardInterrupt:
+                if self.place is None or not self.place.ours:
+                    raise
+                raise KeyboardInterrupt(f"interrupted; the last save is kept; go on with: gnomon fit --resume {self.folder}") from None
+            finally:
+                for logger in self.loggers:
+                    logger.finish()
+
+    def _run(self, resumed: dict[str, Any] | None, overwrite: bool) -> Any:
         start = time.perf_counter()
-        if self.folder is not None and resumed is None:
-            _refuse_folder(self.folder, overwrite)
+        if self.place is not None:
+            self.place.refuse(overwrite) if resumed is None else self.place.take()
         with randomness.borrowed(mix("fit", self.request.seed), self.device):
             models, material, settings = self.prepare(resumed)
             info = self._info(models[0], material, settings)
             if resumed is not None:
                 self._refuse_changed_data(info, resumed)
+                info["decisions"] = resumed["decisions"] | info["decisions"]
+                for logger in self.loggers:
+                    logger.start(info)
             else:
                 for text in (describe(material.spec), *material.notices):
                     self._say(text)
@@ -109,7 +130,7 @@ class Fit:
 
     def _settings(self, model: Model, rows: int, resumed: dict[str, Any] | None) -> Settings:
         if resumed is not None:
-            return Settings(**_tuples(resumed["decisions"]["settings"]))
+            return Settings(**option_parsing.parse(Settings, resumed["decisions"]["settings"], name="the run"))
         settings = resolve(self.request.settings, {**model.defaults}, rows)
         if model.separable is False and settings.accumulate > 1:
             raise OptionError(
@@ -127,10 +148,11 @@ class Fit:
     # -- play -------------------------------------------------------------------------------------------------------
 
     def _begin(self, info: dict[str, Any]) -> None:
-        """Make the run's folder, once nothing that was asked for can be refused any more."""
-        if self.folder is not None:
-            _clear_folder(self.folder)
-            runs.write_info(self.folder, info)
+        """Start the loggers and make the run's folder, once nothing that was asked for can be refused any more."""
+        for logger in self.loggers:
+            logger.start(info)
+        if self.place is not None:
+            self.place.begin(info)
 
     def _play(
         self, models: list[Model], material: Supply, settings: Settings, info: dict[str, Any], resumed: dict[str, Any] | None
@@ -150,14 +172,18 @@ class Fit:
         validation = material.validation(model, settings, self.team)
         if resumed is None and self.request.compile == "auto" and self.request.seeds is None and self.team.world == 1:
             settings = self._compiling(models, train, settings, info)
-        saved = None if resumed is None or self.home is None else Checkpoint(self.home).load()
+        saved = None
+        if resumed is not None and self.home is not None and (resumed["weights"] is not None or Checkpoint(self.home).exists()):
+            saved = Checkpoint(self.home).load()  # without a state yet, a run begins once more
         history: list[dict[str, Any]] = []
         loop: Loop | None = None
         for index, stage in enumerate(self.stages(models)):
             if saved is not None and index < saved[1]["stage"]:
                 continue
             loop = self.loop(stage, train, validation, settings, index)
-            loop.history = history
+            loop.history, loop.loggers = history, self.loggers
+            if settings.doctor and self.team.rank == 0:
+                self._call_doctor(loop, material, settings, speak=saved is None and index == 0)
             if saved is None:
                 if index == 0:
                     self._begin(info)
@@ -198,6 +224,20 @@ class Fit:
         shown = Progress(turns, settings.epochs, show=self.show)
         seed = self.request.seed
         return Loop(game, train, validation, plan, seed=seed, checkpoint=checkpoint, progress=shown, stage=index, team=self.team)
+
+    def _call_doctor(self, loop: Loop, material: Supply, settings: Settings, *, speak: bool) -> None:
+        """Let the doctor look at the data, and watch the loop."""
+        model = loop.game.model
+        loop.doctor = Doctor(
+            loop.game, model.spec, seed=self.request.seed, turns=loop.plan.epochs * loop.turns_per_epoch, precision=settings.precision
+        )
+        rows = material.scaling.forward(material.raw[:DOCTORS_ROWS]).to(self.device)
+        held_out = None if material.held_out is None else material.scaling.forward(material.held_out[:DOCTORS_ROWS]).to(self.device)
+        found = loop.doctor.before(rows, held_out)
+        if speak:
+            loop.noted = found
+            for line in found:
+                self._say(f"doctor: {line}")
 
     def _compiling(self, models: list[Model], train: Source, settings: Settings, info: dict[str, Any]) -> Settings:
         """The settings with the decision whether to compile, which goes to the run's record."""
@@ -253,7 +293,7 @@ class Fit:
         learned = []
         for index, model in enumerate(models):
             own = info | {"seed": self.request.seed + index}
-            one = Learned(model, material.scaling, own, history=_history_of(history, index) if len(models) > 1 else history)
+            one = Learned(model, material.scaling, own, history=history if self.request.seeds is None else _history_of(history, index))
             if material.held_out is not None:
                 one.calibrate(material.held_out)
             one.training = _kept(material) if "sample" in one.abilities else None
@@ -261,6 +301,8 @@ class Fit:
         if self.folder is not None:
             best = info["decisions"].get("best") or [0.0]
             first = min(range(len(learned)), key=lambda i: best[i] if i < len(best) else 0.0)
+            if self.request.seeds is not None and history:
+                Checkpoint(self.folder).keep_histories(history)
             learned[first].save(self.folder, overwrite=True)
             if len(learned) > 1:
                 for index, one in enumerate(learned):
@@ -290,28 +332,10 @@ def _kept(material: Supply) -> Examples | None:
 
 def _history_of(history: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
     """One model's lines out of the history of several trained together."""
-    return [{key: value[index] if isinstance(value, list) else value for key, value in record.items()} for record in history]
-
-
-def _refuse_folder(folder: Path, overwrite: bool) -> None:
-    """Stop before any work if a run cannot go there."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"'{folder}' is a file; a run needs a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not overwrite:
-            raise RunError(f"'{folder}' exists and is not empty; choose another folder, pass overwrite, or resume the run in it")
-        if not runs.is_run(folder):
-            raise RunError(f"'{folder}' is not a run folder, so it is not overwritten; choose another folder")
-
-
-def _clear_folder(folder: Path) -> None:
-    """Make the folder, without the files of an earlier run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (runs.RUN, runs.WEIGHTS, runs.HISTORY, STATE):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot write the folder '{folder}': {error.strerror or error}") from error
+    return [
+        {key: value[index] if isinstance(value, list) and key != "doctor" else value for key, value in record.items()}
+        for record in history
+    ]
 
 
 def _device(name: str | None) -> torch.device:
@@ -324,7 +348,3 @@ def _device(name: str | None) -> torch.device:
     if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
         raise TrainingError(f"device '{name}' is not available here; use cpu" + (" or cuda" if torch.cuda.is_available() else ""))
     return device
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -60,6 +60,7 @@ class Request:
         seed: of everything random.
         seeds: number of models trained together, or None.
         device: "cpu", "cuda" or None.
+        log: names of loggers, or loggers.
     """
 
     reading: dict[str, Any]
@@ -72,6 +73,7 @@ class Request:
     seed: int
     seeds: int | None
     device: str | None
+    log: Any = None
 
     def plain(self, data: Any) -> dict[str, Any]:
         """JSON values, the data's path among them; data in memory are left out."""
@@ -79,6 +81,8 @@ class Request:
         own = not isinstance(self.validation, (int, float))
         if own:
             values["validation"] = path_of(self.validation)
+        asked = [self.log] if isinstance(self.log, str) else self.log or ()
+        values["log"] = [name for name in asked if isinstance(name, str)] if isinstance(asked, (list, tuple)) else []
         return values | {"data": path_of(data), "own_validation": own}
 
 

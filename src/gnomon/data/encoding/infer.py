@@ -66,7 +66,7 @@ def prepare(
     """Read data, infer its Spec (or follow a given one), check it, and turn it into numbers.
 
     Args:
-        data: anything `read` accepts.
+        data: anything `read` accepts, or what was prepared before, which is handed back as it is.
         spec: follow this description (a Learned's) instead of inferring one; other columns are ignored.
         target, given, weight, drop: names of columns; the others are ``x``. Texts may list several, separated by commas.
         columns: column name to support, such as ``{"efficiency": "bounded(0,1)"}``.
@@ -88,6 +88,10 @@ def prepare(
         >>> prepared.raw.x.tolist(), prepared.raw.y.tolist(), prepared.spec.y.classes
         ([[0.5], [1.5]], [0, 1], ('u', 'v'))
     """
+    if isinstance(data, Prepared):
+        if spec is not None and spec != data.spec:
+            raise DataError("the data were prepared as another spec describes them; pass them as they were before")
+        return data
     _one_of("kind", kind, (None, *KINDS))
     _one_of("missing", missing, ("error", "drop", "impute"))
     _one_of("wanted", wanted, (None, "label", "numbers"))

@@ -30,7 +30,9 @@ def alter_gradient(parameters: FlatParameters, options: OptimiserOptions, weight
         if kind in options.decays:
             grad[:, stretch].add_(torch.sign(parameters.data[:, stretch]) * (each * options.l1))
     if options.gradient_noise:
-        grad.add_(torch.randn_like(grad) * (each * options.gradient_noise * (1 + step) ** -_NOISE_FALL))
+        noise = torch.randn_like(grad) * (each * options.gradient_noise * (1 + step) ** -_NOISE_FALL)
+        for g, own in zip(parameters.views(grad).values(), parameters.views(noise).values(), strict=True):
+            g.add_(own)  # the gaps between parameters stay 0: they count in norms, and nobody saves them
     if options.adaptive_clip is not None:
         for name, g in parameters.views(grad).items():
             p = parameters.views(parameters.data)[name]
