@@ -44,7 +44,7 @@ def test_a_probability_out_of_range_is_refused(wrong: float) -> None:
 
 
 def probabilities(network: nn.Module) -> list[float]:
-    return [module.probability for module in network.modules() if isinstance(module, DropPath)]
+    return [module.p for module in network.modules() if isinstance(module, DropPath)]
 
 
 def test_networks_rise_linearly_with_depth() -> None:
@@ -55,7 +55,7 @@ def test_networks_rise_linearly_with_depth() -> None:
     deconv = make("decoder", Image(1, (8, 8)), "deconv", inputs=2, depth=3, width=8, drop_path=0.4)
     assert probabilities(deconv) == pytest.approx([0.2, 0.4])
     unet = make("mapper", Image(1, (16, 16)), "unet", width=8, drop_path=0.5)  # two down, one between, two up
-    assert [pairs[0].path.probability for pairs in (unet.down[0], unet.down[2], unet.middle, unet.up[1], unet.up[3])] == pytest.approx(
+    assert [pairs[0].path.p for pairs in (unet.down[0], unet.down[2], unet.middle, unet.up[1], unet.up[3])] == pytest.approx(
         [0.1, 0.2, 0.3, 0.4, 0.5]
     )
     assert not probabilities(make("mapper", Image(1, (8, 8)), "unet", width=8))

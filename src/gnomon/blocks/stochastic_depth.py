@@ -36,22 +36,22 @@ class DropPath(nn.Module):
         super().__init__()
         if not 0 <= probability < 1:
             raise OptionError(f"drop_path is the probability of leaving a residual branch out, at least 0 and below 1; got {probability}")
-        self.probability = probability
+        self.p = probability
         self.dimension = dimension
 
     def forward(self, x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """The examples, some of them zero; the argument itself in evaluation."""
-        if not self.training or self.probability == 0:
+        if not self.training or self.p == 0:
             return x
         one_each = x
         for axis in range(-1 - self.dimension, 0):
             one_each = one_each.narrow(axis, 0, 1)
-        kept = (torch.rand_like(one_each) >= self.probability).to(x.dtype)
-        return x * (kept / (1 - self.probability))
+        kept = (torch.rand_like(one_each) >= self.p).to(x.dtype)
+        return x * (kept / (1 - self.p))
 
     def extra_repr(self) -> str:
         """The probability."""
-        return f"probability={self.probability:.3g}"
+        return f"probability={self.p:.3g}"
 
 
 def rising(probability: float, depth: int) -> list[float]:

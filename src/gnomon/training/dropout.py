@@ -6,10 +6,11 @@ Which layers drop what, the networks say; here their probability is set to 0 whi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
+from gnomon.blocks import DropPath
 from gnomon.errors import OptionError
 
 
@@ -17,7 +18,7 @@ class DropoutSchedule:
     """Early dropout acts in the first part of the steps, late dropout in the rest.
 
     Args:
-        models: whose dropout layers (anything with a probability `p` that derives from torch's dropout) are switched.
+        models: whose dropout and stochastic depth are switched.
         when: "early" or "late".
         part: where the switch lies, as a share of the steps.
         total: planned steps.
@@ -29,7 +30,8 @@ class DropoutSchedule:
     """
 
     def __init__(self, models: Iterable[nn.Module], when: Literal["early", "late"], part: float, total: int) -> None:
-        layers = [layer for model in models for layer in model.modules() if isinstance(layer, nn.modules.dropout._DropoutNd)]
+        kinds = (nn.modules.dropout._DropoutNd, DropPath)
+        layers: list[Any] = [layer for model in models for layer in model.modules() if isinstance(layer, kinds)]
         self._layers = [(layer, layer.p) for layer in layers if layer.p > 0]
         if not self._layers:
             raise OptionError(f"dropout_when='{when}' needs dropout: set it in the network, as in net={{'dropout': 0.1}}")

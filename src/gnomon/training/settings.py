@@ -32,7 +32,7 @@ class Settings(OptimiserOptions):
         warmup: steps of linear rise before the schedule's full rate.
         plateau_patience: with schedule="plateau", epochs without improvement before the rate is halved.
         patience: epochs without improvement before the end, or None.
-        accumulate: batches per move.
+        accumulate: batches per move; together they are one big batch, but for what is drawn at random in each.
         drop_given: share of training examples whose condition is hidden, so that the model also learns to do without.
         augment: random changes of the training examples and their strengths, as in {"flip": True, "rotate": 15} or "flip,rotate=15".
         mixup: parameter of the Beta distribution by which pairs of examples are mixed, 0 for none.

@@ -136,6 +136,12 @@ class Fit:
             raise OptionError(
                 f"accumulate={settings.accumulate} would change what {type(model).__name__} learns: its examples act on each other"
             )
+        norm = next((type(part).__name__ for part in model.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)), None)
+        if norm is not None and settings.accumulate > 1:
+            raise OptionError(
+                f"accumulate={settings.accumulate} would change what {type(model).__name__} learns: its {norm} looks at one batch at a "
+                "time; choose another norm of the network, or a larger batch_size"
+            )
         if settings.schedule == "plateau" and len(model.players()) > 1 and model.monitor is None:
             raise OptionError(f"schedule=plateau watches one loss, and {type(model).__name__} has several players and no quality to watch")
         if self.request.compile not in ("auto", "on", "off"):

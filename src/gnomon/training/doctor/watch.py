@@ -23,7 +23,7 @@ RANGES = {
 }  # fmt: skip
 """What an activation can give."""
 
-ACTIVATIONS = {*RANGES, "silu", "gelu", "elu", "selu", "leaky_relu", "mish", "hardswish"}
+ACTIVATIONS = {*RANGES, "silu", "gelu", "elu", "selu", "leaky_relu", "prelu", "arctan", "atan", "mish", "hardswish"}
 LAYERS = {
     "linear", "bilinear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
     "matmul", "mm", "addmm", "bmm", "baddbmm", "einsum", "embedding",
