@@ -183,6 +183,18 @@ def test_readme_table_of_abilities_is_what_the_models_can_do() -> None:
 
 
 @pytest.mark.slow
+def test_readme_names_every_optimizer_schedule_and_change() -> None:
+    from gnomon.blocks.augmentation import augmentations
+    from gnomon.training.optimisers import OPTIMISERS
+    from gnomon.training.schedules import SCHEDULES
+
+    rows = {row.split("|")[1].strip(): row for row in README.splitlines() if row.startswith("| ")}
+    for label, names in (("`optimizer`", OPTIMISERS), ("`schedule`", SCHEDULES)):
+        assert set(re.findall(r"`([a-z-]+)`", rows[label])) - {label.strip("`")} == set(names)
+    changes = {name for kind in augmentations.values() for name in kind}
+    assert all(re.search(rf"\b{name}\b", rows["`augment`"]) for name in changes)
+
+
 def test_readme_python_runs(tmp_path: Path) -> None:
     code = "\n".join(blocks("python"))
     assert "gnomon.fit" in code and "gnomon.check" in code

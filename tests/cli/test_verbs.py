@@ -360,3 +360,15 @@ def test_doctor(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0 and json.loads(out)["findings"]
     code, out, _ = gnomon_says(capsys, "doctor", place / "pca")
     assert code == 0 and "closed form" in out
+    code, out, _ = gnomon_says(capsys, "doctor", place / "vae", place / "events.parquet", "-o", place / "seen by the doctor")
+    assert code == 0 and out.count("picture") == 2
+    assert {path.name for path in (place / "seen by the doctor").iterdir()} == {"gradients.png", "landscape.png"}
+    assert "gradients" in refused(capsys, "doctor", place / "pca", place / "events.parquet")
+    assert "gnomon doctor RUN DATA" in refused(capsys, "doctor", place / "vae", "-o", place / "nothing")
+
+
+def test_range_test(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = gnomon_says(capsys, "fit", "classifier", "wine", "--range-test", "--json", "-o", place / "rates.svg")
+    assert code == 0 and 1e-5 < json.loads(out)["suggestion"] < 1
+    assert (place / "rates.svg").read_text().startswith("<?xml")
+    assert "already exists" in refused(capsys, "fit", "classifier", "wine", "--range-test", "-o", place / "rates.svg")

@@ -13,7 +13,7 @@ import typer
 
 from gnomon.cli.arguments import Debug, Device, Json, Overwrite, Run, Seed, listed, new_target, said, supports
 from gnomon.cli.lines import as_json, table
-from gnomon.errors import OptionError
+from gnomon.errors import OptionError, RunError
 
 
 def check(
@@ -108,19 +108,51 @@ def compare(
     print(as_json(made.to_json()) if json else told(made))
 
 
-def doctor(run: Run, json: Json = False, debug: Debug = False) -> None:
+def doctor(
+    run: Run,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="Draw layers and loss landscape on these rows too.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="For the pictures; RUN/doctor unless given.")] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Say what the history of a run tells about its training, and what to try.
+
+    With data also two pictures: size of signals and gradients layer by layer, and the loss on a plane through the weights.
 
     \b
     Examples:
       gnomon doctor runs/events
+      gnomon doctor runs/events heldout.parquet -o pictures
     """
     from gnomon.cli.diagnosis import diagnose
     from gnomon.learned import runs
 
     findings = diagnose(runs.read_history(run), runs.read_run(run))
+    if out is not None and data is None:
+        raise OptionError("pictures are drawn on data: gnomon doctor RUN DATA -o FOLDER")
+    drawn = [] if data is None else _drawn(run, data, out or run / "doctor")
     if json:
-        print(as_json({"run": str(run), "findings": [{"severity": severity, "finding": text} for severity, text in findings]}))
+        listed = [{"severity": severity, "finding": text} for severity, text in findings]
+        print(as_json({"run": str(run), "findings": listed, "pictures": [str(path) for path in drawn]}))
         return
     for severity, text in findings:
         print(f"{severity:8} {text}")
+    for path in drawn:
+        print(f"picture  {path}")
+
+
+def _drawn(run: Path, data: str, folder: Path) -> list[Path]:
+    """The pictures of a run on data."""
+    from gnomon.learned import load
+    from gnomon.training.doctor import gradient_profile, loss_landscape
+
+    learned = load(run)
+    if not learned.model.players():
+        raise OptionError(f"{learned.name} is solved in closed form: it has no gradients to draw")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder '{folder}': {error.strerror or error}") from error
+    gradient_profile(learned, data).save(folder / "gradients.png")
+    loss_landscape(learned, data).save(folder / "landscape.png")
+    return [folder / "gradients.png", folder / "landscape.png"]
