@@ -20,6 +20,7 @@ from gnomon.checks.gathering.log_probabilities import likelihood_of
 from gnomon.checks.gathering.noise import latent_of
 from gnomon.checks.gathering.simulating import ranks_of
 from gnomon.checks.gathering.sources import assemble, thinned
+from gnomon.checks.gathering.training import training_section
 from gnomon.checks.gathering.training_rows import training_rows
 from gnomon.checks.sides import Floats, Sides
 from gnomon.data import Examples, Image, Label, Prepared, Spec, Vector, fingerprint, prepare
@@ -68,7 +69,9 @@ def case_of(
         notes += ["train= has no effect: predictions are judged by held-out rows alone"] * (train is not None)
         found = _predictions(learned, raw)
         likelihood = likelihood_of(learned, raw, None, effort, seed, notes)
-        return Case(likelihood=likelihood, predictions=found, anomalies=anomalies, effort=effort, seed=seed), notes, warnings
+        case = Case(likelihood=likelihood, predictions=found, anomalies=anomalies, effort=effort, seed=seed)
+        case.pictures["training"] = training_section(learned.history)
+        return case, notes, warnings
     trained, told = training_rows(learned, train, prepared, absent=absent)
     notes += told
     trained = None if trained is None else thinned(trained, effort.rows, seed, "train")
@@ -80,6 +83,7 @@ def case_of(
     case = Case(sides, likelihood, reconstruction=again, latent=latent, ranks=ranks, anomalies=anomalies, effort=effort, seed=seed)
     if case.sides is None and case.likelihood is None and case.reconstruction is None and case.anomalies is None:
         raise AbilityError(f"{learned.name} can only {', '.join(learned.abilities) or 'do nothing'}; there is nothing in that to check")
+    case.pictures["training"] = training_section(learned.history)
     return case, notes, warnings
 
 

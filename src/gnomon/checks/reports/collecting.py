@@ -65,7 +65,8 @@ def _sections(case: Case) -> list[Section]:
         made.append(_neighbours(case.pictures["neighbours"]))
     reliability = [_reliability(name, *rows) for name, rows in case.pictures.get("reliability", {}).items()]
     words = "On the line: what is said with 80 % confidence is right in 80 % of cases."
-    return made + ([Section("calibration", "Calibration", words, reliability)] if reliability else [])
+    made += [Section("calibration", "Calibration", words, reliability)] if reliability else []
+    return made + [section for section in [case.pictures.get("training")] if section is not None]
 
 
 def _telling(found: list[Discrimination]) -> Section:
