@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from gnomon.registry import available, register
     from gnomon.selection import search
     from gnomon.training.fit import fit, resume
-    from gnomon.training.range_test import range_test
+    from gnomon.training.rate_range import range_test
 
 
 def __getattr__(name: str) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gnomon.checks import Report, check
+from gnomon.checks import Report, Sides, check
 from gnomon.checks.effort import Effort, parse_seconds
+from gnomon.checks.gathering.sources import Reading, case_of_data
 from gnomon.data import write
 from gnomon.errors import DataError, OptionError
 
@@ -85,6 +86,78 @@ def test_sides_that_do_not_fit_are_named(change, message: str) -> None:
 def test_arrays_that_do_not_fit_are_named(real, generated, message: str) -> None:  # noqa: ANN001
     with pytest.raises(DataError, match=message):
         check(real, generated, budget="1s")
+
+
+@pytest.mark.parametrize(
+    ("real", "generated", "message"),
+    [
+        (np.zeros((0, 2)), np.zeros((9, 2)), "^real side: "),
+        (np.zeros((9, 2)), np.zeros((0, 2)), "^generated side: "),
+        ({"a": [1.0], "b": [2.0], "c": [1.0]}, {"b": [1.0]}, "^the generated side lacks columns that the real side has: 'a', 'c'; leave"),
+        ({"a": [1.0]}, {"a": [1.0], **{f"b{i}": [1.0] for i in range(7)}}, "'b4' and 2 more; leave"),
+    ],
+)
+def test_errors_say_which_side_they_are_about(real, generated, message: str) -> None:  # noqa: ANN001
+    with pytest.raises(DataError, match=message):
+        check(real, generated, budget="1s")
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"), [(1e300, "up to .*, beyond 1e[+]75; give it"), (1e-300, "no larger than .*, below 1e-75; give it")]
+)
+@pytest.mark.parametrize("side", ["real", "generated"])
+def test_numbers_that_cannot_be_squared_are_refused(scale: float, message: str, side: str) -> None:
+    rng = np.random.default_rng(0)
+    plain = {"a": rng.normal(size=60), "b": rng.normal(size=60) * (scale if scale < 1 else 1.0)}
+    extreme = {"a": rng.normal(size=60), "b": rng.normal(size=60) * scale}
+    with pytest.raises(DataError, match=f"{'real' if scale < 1 else side} side: column 'b' holds numbers {message}"):
+        check(*((extreme, plain) if side == "real" else (plain, extreme)), budget="1s")
+
+
+@pytest.mark.parametrize("seed", [1.5, "x", None])
+def test_a_seed_is_a_whole_number(seed) -> None:  # noqa: ANN001
+    with pytest.raises(OptionError, match="seed wants a whole number; got"):
+        check(np.zeros((9, 2)), np.zeros((9, 2)), seed=seed)
+
+
+def test_a_run_in_the_place_of_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(OptionError, match="is a run, where data is expected; the run comes first"):
+        check(np.zeros((9, 2)), tmp_path)
+
+
+def test_few_rows_are_said_to_be_few() -> None:
+    rng = np.random.default_rng(0)
+    report = check(rng.normal(size=(1, 2)), rng.normal(size=(40, 2)), budget="1s")
+    assert report.verdict.startswith("Of 1 real row little can be said: even gross faults may go unseen. ")
+
+
+def test_weights_that_leave_few_rows_are_told() -> None:
+    rng = np.random.default_rng(0)
+    plain = {"a": rng.normal(size=100)}
+    told = check({**plain, "w": np.r_[1e6, np.ones(99)]}, {"a": rng.normal(size=100)}, weight="w", budget="1s").verdict
+    assert told.startswith("The weights are so uneven that the 100 real rows count as 1: single rows decide")
+    assert "uneven" not in check({**plain, "w": rng.random(100)}, {"a": rng.normal(size=100)}, weight="w", budget="1s").verdict
+
+
+def _sides(real, generated, weight: str) -> Sides:  # noqa: ANN001
+    made = case_of_data(real, generated, Reading(weight=weight), budget="1s", seed=0)[0].sides
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize("scale", [1e308, 1e-320])
+def test_weights_of_any_size_are_brought_to_mean_one(scale: float) -> None:
+    rows = np.arange(8.0)
+    weight = _sides({"a": rows, "w": np.full(8, scale)}, {"a": rows + 1}, "w").real.weight
+    assert weight is not None and weight == pytest.approx(np.ones(8), rel=1e-3)
+
+
+def test_the_generated_side_alone_may_have_weights() -> None:
+    rows = np.arange(8.0)
+    made = _sides({"a": rows}, {"a": rows + 1, "w": np.arange(1.0, 9)}, "w")
+    assert made.real.weight is None and made.generated.weight == pytest.approx(np.arange(1.0, 9) / 4.5)
+    assert made.names == ("a",)
 
 
 def test_missing_rows_are_counted_reported_and_found() -> None:

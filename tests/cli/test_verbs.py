@@ -305,6 +305,8 @@ def test_ctrl_c_ends_with_130(place: Path, tmp_path: Path) -> None:
         "100000",
         "--patience",
         "100000",
+        "--compile",
+        "off",
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path(gnomon.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(

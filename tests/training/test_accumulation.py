@@ -1,6 +1,6 @@
 """Accumulated batches equal one big batch in double precision: weighted, signed, ragged, by every first-order rule; else refused.
 
-What is drawn at random (dropout, a VAE's noise, mixup) is drawn for each batch by itself and is no part of this promise.
+What is drawn at random (dropout, shifts of images, a VAE's noise, mixup) is drawn for each batch by itself and is no part of this promise.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ MODELS: dict[str, tuple[type[Model], dict[str, Any], str]] = {
     "autoencoder": (Autoencoder, SMALL_NET | {"latent": 2}, "conditions"),
     "flow": (Flow, {"transforms": 2, "hidden": (6,), "bins": 4}, "conditions"),
     "sets": (Regressor, {}, "sets"),
-    "images": (Classifier, {"net": {"width": 4}}, "images"),
+    "images": (Classifier, {"net": {"width": 4}, "shift": 0.0}, "images"),
 }
 
 

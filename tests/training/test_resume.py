@@ -320,3 +320,18 @@ def test_settings_are_replayed_with_their_types(tmp_path, monkeypatch) -> None:
     assert_equal(tmp_path / "whole", tmp_path / "parts")
     said = [json.loads((tmp_path / name / "run.json").read_text())["decisions"] for name in ("whole", "parts")]
     assert said[0] == said[1]
+
+
+def test_what_the_doctor_saw_before_the_first_turn_is_not_lost(tmp_path, monkeypatch) -> None:
+    data = vectors().slice(0, 20)
+    data = pa.concat_tables([data] * 4)  # the same rows on both sides of the split
+
+    def begin(folder: Path) -> Any:
+        return gnomon.fit(
+            "regressor", data, out=folder, **{"validation": 0.25, "epochs": 3, "batch_size": 16, "progress": False}, **REGRESSOR
+        )
+
+    whole = begin(tmp_path / "whole")
+    assert any("leakage" in line for line in whole.history[0]["doctor"])
+    killed_and_resumed(monkeypatch, tmp_path / "parts", begin, lambda folder: gnomon.resume(folder, data, progress=False))
+    assert_equal(tmp_path / "whole", tmp_path / "parts")

@@ -164,7 +164,7 @@ class SplineCoupling(Bijection):
         _buffers(self, turns=turns, halves=torch.where(turns, math.pi, bound))
         self.any, self.all = bool(turns.any()), bool(turns.all())
         self.bound = bound
-        _buffers(self, start=torch.stack([_start(bins, bound, turn, self.any) for turn in turns.tolist()]))
+        _buffers(self, start=torch.stack([identity_start(bins, bound, circular=turn, turned=self.any) for turn in turns.tolist()]))
         _buffers(self, waves=2.0 ** torch.arange(frequencies) * (math.pi / bound))
         inputs = (1 + 2 * frequencies) * len(numbers) + 2 * len(angles) + given
         self.conditioner = Conditioner(inputs, self.start.numel(), hidden=hidden, activation=activation, dropout=dropout)
@@ -343,8 +343,15 @@ def wrapped(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
-def _start(bins: int, bound: float, circular: bool, turned: bool) -> Tensor:
-    """Raw parameters of the identity, with knots closer where a normal distribution has its mass; first the turn, if there is one."""
+def identity_start(bins: int, bound: float, *, circular: bool = False, turned: bool = False) -> Tensor:
+    """Raw parameters of the identity, with knots closer where a normal distribution has its mass.
+
+    Args:
+        bins: pieces of the spline.
+        bound: half the width of its interval.
+        circular: whether it is one on the circle.
+        turned: whether others beside it are, so that it has room for a turn, which comes first, and for the slope at the ends.
+    """
     widths = torch.zeros(bins)
     if not circular and bins > 1:
         inner = SPACING * torch.special.ndtri(torch.arange(1, bins).double() / bins)

@@ -5,8 +5,10 @@ Which statistics there are stands in the registry; a new one is a file and a row
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gnomon import registry
@@ -15,10 +17,17 @@ from gnomon.checks.gathering.features import Features, enriched
 from gnomon.checks.gathering.sources import Reading, case_of_data
 from gnomon.checks.reports import collecting
 from gnomon.checks.reports.report import Report
-from gnomon.checks.statistic import LeftOut, Statistic
+from gnomon.checks.sides import Sides
+from gnomon.checks.statistic import LeftOut, Statistic, number
 from gnomon.data import Support
 from gnomon.errors import OptionError
 from gnomon.learned import Learned
+
+FEW = 20
+"""Fewer rows on a side are said to be few at the head of the verdict."""
+
+UNEVEN = 50
+"""So are weighted rows that count as fewer than this: relabelling rows with their weights is right for many of them only."""
 
 
 def check(
@@ -62,7 +71,8 @@ def check(
 
     Raises:
         DataError: the data cannot be read, or the sides differ in columns, types or shapes.
-        OptionError: the budget is no duration, or an option for two data sets is given with a model.
+        OptionError: the budget is no duration, the seed no whole number, a run stands where data belongs, or an option for two data sets
+            is given with a model.
         AbilityError: the model can do nothing that could be checked.
 
     Example:
@@ -72,6 +82,7 @@ def check(
         >>> report.findings[0].startswith("Column 'x1'")
         True
     """
+    _refuse(data_or_generated, seed)
     learned = _learned(learned_or_real)
     if learned is None:
         if anomaly is not None:
@@ -110,7 +121,36 @@ def judge(
             told.append(f"{name} is left out: {reason}")
     told += [str(case.effort), f"seed {case.seed}"]
     shown = collecting.collect(case, rows)
-    return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=warnings, pictures=shown, encoder=encoder)
+    said = [*warnings, *_too_few(case.sides)]
+    return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=said, pictures=shown, encoder=encoder)
+
+
+def _too_few(sides: Sides | None) -> list[str]:
+    """What has to be said where no check could find much."""
+    if sides is None:
+        return []
+    made = []
+    for name, side in (("real", sides.real), ("generated", sides.generated)):
+        if len(side) < FEW:
+            made.append(f"Of {len(side)} {name} row{'s' if len(side) > 1 else ''} little can be said: even gross faults may go unseen")
+        elif side.weight is not None and side.effective < min(UNEVEN, len(side) / 2):
+            told = f"The weights are so uneven that the {len(side):,} {name} rows count as {number(side.effective)}"
+            made.append(f"{told}: single rows decide, and p-values may be too small")
+    return made
+
+
+def _refuse(data: Any, seed: Any) -> None:
+    """Say before any work what cannot be meant: a seed that is no whole number, or a run in the place of data."""
+    try:
+        operator.index(seed)
+    except TypeError:
+        raise OptionError(f"seed wants a whole number; got {seed!r}") from None
+    if _is_run(data):
+        raise OptionError(f"{_shown(data)} is a run, where data is expected; the run comes first: check(run, data)")
+
+
+def _shown(thing: Any) -> str:
+    return f"'{os.fspath(thing)}'" if isinstance(thing, (str, os.PathLike)) else f"the second argument, a {type(thing).__name__},"
 
 
 def _sizes(case: Case) -> str:
@@ -123,16 +163,19 @@ def _sizes(case: Case) -> str:
     return "the data" if case.reconstruction is None else f"{len(case.reconstruction.real):,} rows"
 
 
+def _is_run(thing: Any) -> bool:
+    """Whether this is a `Learned`, or the folder of one."""
+    if isinstance(thing, (str, os.PathLike)):
+        return (Path(thing) / "run.json").is_file()
+    return not isinstance(thing, (dict, tuple, list)) and hasattr(thing, "abilities")
+
+
 def _learned(thing: Any) -> Any:
     """The `Learned` that `thing` is or whose run folder it names, or None for data."""
+    if not _is_run(thing):
+        return None
     if isinstance(thing, (str, os.PathLike)):
-        from pathlib import Path
-
-        if not (Path(thing) / "run.json").is_file():
-            return None
         from gnomon.learned import load
 
         return load(thing)
-    if isinstance(thing, (dict, tuple, list)) or not hasattr(thing, "abilities"):
-        return None
     return thing

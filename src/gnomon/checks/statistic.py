@@ -32,6 +32,7 @@ class Statistic:
         note: units, sample sizes and approximations that a reader has to know.
         corrected: p after correction for the many places this statistic looked at; None means that it looked at one.
         claim: the plain sentence to be said if the p-value raises the alarm.
+        cause: what is the matter, in short: rows of one statistic with the same cause share a sentence; empty: each has its own.
         alarm: "low": a small p is bad news; "high": a large p is (nothing was learned); "never": for information.
 
     Example:
@@ -51,6 +52,7 @@ class Statistic:
     corrected: float | None = None
     claim: str = ""
     alarm: Alarm = "low"
+    cause: str = ""
 
     def __str__(self) -> str:
         p = f", p {number(self.p, 2)}" if math.isfinite(self.p) else ""

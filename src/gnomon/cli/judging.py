@@ -15,6 +15,9 @@ from gnomon.cli.arguments import Debug, Device, Json, Overwrite, Run, Seed, list
 from gnomon.cli.lines import as_json, table
 from gnomon.errors import OptionError, RunError
 
+MOST_OF_A_CELL = 48
+"""So many characters of a name are shown in a table."""
+
 
 def check(
     first: Annotated[str, typer.Argument(metavar="RUN|REAL", help="A run folder, or real data.")],
@@ -54,6 +57,7 @@ def check(
       gnomon check runs/normal heldout.parquet --anomaly is_fault
     """
     from gnomon import checks, learned
+    from gnomon.checks.reports.report import refuse_folder
     from gnomon.learned import runs
 
     for demand in require or ():
@@ -62,6 +66,7 @@ def check(
     folder = out if out is not None else Path(first) / "check" if is_run else Path("gnomon-check")
     if out is not None:
         new_target(out, overwrite)
+    refuse_folder(folder)
     left: Any = learned.load(first) if is_run else first
     reading = said(train=train, anomaly=anomaly, target=target, weight=weight, drop=listed(drop), columns=supports(column), kind=kind)
     report = checks.check(left, second, budget=budget, seed=seed, features=None if features == "none" else features, **reading)
@@ -78,8 +83,17 @@ def check(
 
 
 def _told(report: Any) -> str:
-    lines = [table(report.columns[:5], [row[:5] for row in report.table()])] if report.statistics else []
-    return "\n".join([*lines, "", report.verdict, *(f"- {finding}" for finding in report.findings)])
+    rows = [[_short(cell, MOST_OF_A_CELL) for cell in row[:5]] for row in report.table()]
+    lines = [table(report.columns[:5], rows)] if report.statistics else []
+    return "\n".join([*lines, "", *(_short(text) for text in (report.verdict, *(f"- {finding}" for finding in report.findings)))])
+
+
+def _short(text: str, most: int = 2000) -> str:
+    """A text on one line that steers no terminal, its middle left out if it is too long."""
+    from gnomon.checks.reports.report import visible
+
+    flat = visible(" ".join(text.split()))
+    return flat if len(flat) <= most else f"{flat[: most // 2]}…{flat[-(most - 1 - most // 2) :]}"
 
 
 def compare(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from gnomon.blocks.autoregressive import AutoregressiveSpline, rotations
 from gnomon.blocks.categories import CategoryChain
 from gnomon.blocks.columns import Layout
 from gnomon.blocks.coupling import Bijection, Box, Chain, LULinear, SplineCoupling, splits, wrapped
@@ -33,6 +34,8 @@ class Flow(Model):
 
     Args:
         spec: x a Vector or an Image; given, if any, is shown to every network: the density is p(x | given).
+        transform: "coupling": half of the columns is moved, depending on the other half, equally quick both ways; or "autoregressive":
+            each column is moved, depending on those before it, often the better density, while sampling takes one step per column.
         transforms: number of couplings; None takes 4, from 5 columns on 6, or where `mixing` leaves columns out as many (up to 16) as
             part every two of them.
         bins: pieces of each spline.
@@ -45,7 +48,6 @@ class Flow(Model):
             from 3 to 128 numbers.
         frequencies: how many octaves of waves of the numbers a coupling's network sees beside the numbers, so that it can turn
             sharply; None takes 3 for one or two columns, where they pay, and 0 beyond, where they lead small data astray.
-        frequencies: octaves of waves (sines and cosines) of each number that the networks see beside it, for many sharp edges.
         size: factor on the widths.
 
     Raises:
@@ -76,6 +78,7 @@ class Flow(Model):
         self,
         spec: Spec,
         *,
+        transform: Literal["coupling", "autoregressive"] = "coupling",
         transforms: int | None = None,
         bins: int = 16,
         hidden: Sequence[int] = (128, 128),
@@ -112,17 +115,21 @@ class Flow(Model):
         if frequencies is None:
             frequencies = 3 if columns <= 2 else 0
         coupling = {"given": given, "bins": bins, "bound": bound, "frequencies": frequencies, **network}
-        self.bijection = self._chain(kind, transforms, coupling, mixed) if columns else None
+        self.bijection = self._chain(kind, transform, transforms, coupling, mixed) if columns else None
 
-    def _chain(self, kind: Vector | Image, transforms: int, coupling: dict[str, Any], mixed: bool) -> Chain:
+    def _chain(self, kind: Vector | Image, transform: str, transforms: int, options: dict[str, Any], mixed: bool) -> Chain:
         """From numbers, then angles, to noise."""
         columns = self.numbers + self.angles
         steps: list[Bijection] = []
         if isinstance(kind, Image) and kind.levels is not None:
             steps.append(Box(columns, torch.tensor(-math.inf), torch.tensor(math.inf)))
         circular = tuple(range(self.numbers, columns))
-        for i, moved in enumerate(splits(columns, transforms)):
-            steps.append(SplineCoupling(columns, moved=moved, circular=circular, **coupling))
+        moves = zip(splits(columns, transforms), rotations(columns, transforms), strict=True)
+        for i, (moved, order) in enumerate(moves):
+            if transform == "coupling":
+                steps.append(SplineCoupling(columns, moved=moved, circular=circular, **options))
+            else:
+                steps.append(AutoregressiveSpline(columns, order=order, circular=circular, **options))
             if mixed and self.numbers and i % 2:
                 steps.append(LULinear(columns, columns=self.numbers))
         return Chain(steps)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-WORTH = 60.0  # seconds: shorter runs are over before a compiler has warmed up
+WORTH = {"cpu": 600.0, "cuda": 120.0}  # seconds: in shorter runs the trial itself costs more than it can bring
 FEWEST = 1000  # turns: of fewer not even the eager time is taken
 GAIN = 0.8  # compiled time over eager time, compilation included, that is worth the change of bits
 TURNS = 4
@@ -38,7 +38,7 @@ def decide(play: Callable[[bool], Turn], planned: int, device: torch.device) -> 
         return {"compile": False, "why": f"only {planned} turns are planned"}
     _, eager = _seconds(play(False), device)
     facts: dict[str, Any] = {"eager_turn_seconds": eager}
-    if planned * eager < WORTH:
+    if planned * eager < WORTH.get(device.type, 600.0):
         return {"compile": False, "why": f"the plan takes about {planned * eager:.2g} s without"} | facts
     try:
         first, compiled = _seconds(play(True), device)

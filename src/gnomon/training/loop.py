@@ -342,7 +342,7 @@ class Loop:
         facts = {
             "format": 1, "stage": self.stage, "epoch": self.epoch, "turn": self.turn, "turn_in_epoch": self.turn_in_epoch,
             "steps": steps, "best": self.best, "stale": self.stale, "meter": self.meter.state(), "history": len(self.history),
-            "doctor": None if self.doctor is None else self.doctor.state(),
+            "doctor": None if self.doctor is None else self.doctor.state(), "noted": self.noted,
             "plateau": None if self.plan.plateau is None else self.plan.plateau.state(),
         }  # fmt: skip
         try:
@@ -368,6 +368,7 @@ class Loop:
             self.plan.plateau.load_state(facts["plateau"])
         if self.doctor is not None and facts.get("doctor"):
             self.doctor.load_state(facts["doctor"])
+            self.noted = list(facts.get("noted", []))
 
 
 def turn_size(game: Game) -> int:

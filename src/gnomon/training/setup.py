@@ -238,7 +238,9 @@ class Fit:
             loop.game, model.spec, seed=self.request.seed, turns=loop.plan.epochs * loop.turns_per_epoch, precision=settings.precision
         )
         rows = material.scaling.forward(material.raw[:DOCTORS_ROWS]).to(self.device)
-        held_out = None if material.held_out is None else material.scaling.forward(material.held_out[:DOCTORS_ROWS]).to(self.device)
+        held_out = None
+        if material.held_out is not None and material.stream is None:  # the rows known of a streamed file are of both sides
+            held_out = material.scaling.forward(material.held_out[:DOCTORS_ROWS]).to(self.device)
         found = loop.doctor.before(rows, held_out)
         if speak:
             loop.noted = found
@@ -321,9 +323,7 @@ class Fit:
 
 def _alter(settings: Settings, model: Model, together: bool) -> Alteration | None:
     """What is done to every training batch: what the settings ask for, then the layout in memory that convolutions like."""
-    asked = alterations(
-        model.spec, augment=settings.augment, mixup=settings.mixup, cutmix=settings.cutmix, drop_given=settings.drop_given
-    )
+    asked = alterations(model.spec, augment=settings.augment, mixup=settings.mixup, cutmix=settings.cutmix, drop_given=settings.drop_given)
     if together or not wants_channels_last(model):
         return asked
     return channels_last if asked is None else lambda batch: channels_last(asked(batch))
@@ -339,8 +339,7 @@ def _kept(material: Supply) -> Examples | None:
 def _history_of(history: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
     """One model's lines out of the history of several trained together."""
     return [
-        {key: value[index] if isinstance(value, list) and key != "doctor" else value for key, value in record.items()}
-        for record in history
+        {key: value[index] if isinstance(value, list) and key != "doctor" else value for key, value in record.items()} for record in history
     ]
 
 

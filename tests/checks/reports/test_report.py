@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html.parser
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from gnomon.checks import Case, Effort, Report, Sides, Statistic, check, judge
 from gnomon.checks.reports.figures import DARK, LIGHT, printable
+from gnomon.checks.reports.report import refuse_folder, visible
 from gnomon.data import Categorical, Column
 from gnomon.errors import RunError
 from tests.checks.samples import sides
@@ -162,6 +164,106 @@ def test_saving(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
         report.save(tmp_path / "file")
+
+
+def _put_by(report: Report, folder: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Save over what is there, cut off after so many files were put in place."""
+    put, count = os.replace, 0
+
+    def stop(source, target) -> None:  # noqa: ANN001
+        nonlocal count
+        if Path(target).parent == folder:
+            if count == after:
+                raise KeyboardInterrupt
+            count += 1
+        put(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stop)
+        report.save(folder, overwrite=True)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_report_that_was_cut_off_does_not_look_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    old, new = Report([], title="old"), Report([Statistic("w1", "a", 1.0, p=0.5)], title="new")
+    old.save(tmp_path)
+    _put_by(new, tmp_path, monkeypatch, after)
+    assert not (tmp_path / "report.json").exists(), "a report of two halves looks whole"
+    new.save(tmp_path, overwrite=True)
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8")) == new.to_json()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]
+
+
+def test_a_full_disk_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Report([], title="old").save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="cannot write the report to .*: No space left"):
+        patch.setattr(os, "fsync", full)
+        Report([], title="new").save(tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_places_where_no_report_can_be_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place in ("file", "loop"):
+        for path in (tmp_path / place, tmp_path / place / "deeper"):
+            with pytest.raises(RunError, match=f"'.*{place}' is no folder; choose another place"):
+                refuse_folder(path)
+    refuse_folder(tmp_path / "made" / "later")
+    assert not (tmp_path / "made").exists()
+
+
+# ---- findings ----------------------------------------------------------------------------------------------------------
+
+
+def _grained(where: str, value: float, cause: str) -> Statistic:
+    row = Statistic("distinct", where, value, 0.01, 0.0, 0.01, p=1e-4, corrected=1e-4, cause=cause)
+    return row.with_(claim=f"column '{where}': values repeat")
+
+
+def test_findings_of_one_cause_share_a_sentence_and_the_rows_stay() -> None:
+    rows = [_grained(f"x{i}", 0.3 + 0.01 * i, "repeats") for i in range(6)] + [_grained("y", 0.9, "grid")]
+    report = Report(rows)
+    assert report.findings == [
+        "Column 'y': values repeat",
+        "Column 'x5': values repeat; so it is in 'x4', 'x3', 'x2' and 2 more",
+    ]
+    assert report.verdict.startswith("2 findings") and len(report.to_json()["statistics"]) == 7
+    assert report.html().count('<tr class="wrong"') == 7, "every row that is a finding is marked in the table"
+
+
+def test_a_statistic_with_many_findings_tells_the_worst_in_full() -> None:
+    rows = [
+        Statistic("ks", f"c{i}", 0.2 + 0.1 * i, 0.01, 0.1, 0.01, p=1e-4, corrected=1e-4, claim=f"column 'c{i}': moved") for i in range(8)
+    ]
+    found = Report(rows).findings
+    assert found == [*(f"Column 'c{i}': moved" for i in (7, 6, 5, 4, 3)), "By ks there are more differences, in 'c2', 'c1', 'c0'"]
+
+
+def test_a_memoriser_is_told_in_few_sentences() -> None:
+    rng = np.random.default_rng(0)
+    train, real = rng.normal(size=(2, 300, 8))
+    report = check(real, train[rng.integers(0, 300, 300)], train=train, budget="2s")
+    assert {row.where for row in report["distinct"]} == {f"x{i}" for i in range(8)}
+    assert sum("occur more than once" in finding for finding in report.findings) == 1
+    assert any("and 4 more" in finding for finding in report.findings)
+
+
+def test_a_classifier_that_tells_nothing_is_not_said_to_tell_something() -> None:
+    row = Statistic("c2st_auc", "all columns", 0.6, 0.05, 0.5, 0.05, p=0.06)
+    assert "are not told apart by a classifier (AUC 0.6)" in Report([row]).verdict
+    assert "are told apart now and then by a classifier (AUC 0.6)" in Report([row.with_(p=0.001)]).verdict
+
+
+def test_what_steers_a_terminal_is_not_shown() -> None:
+    name = "a\x1b]0;owned\x07b"
+    text = Report([Statistic("w1", name, 1.0, p=0.5)], title=name, notes=[name]).markdown()
+    assert "\x1b" not in text and "\x07" not in text and visible(name) == "a\N{REPLACEMENT CHARACTER}]0;owned\N{REPLACEMENT CHARACTER}b"
 
 
 def test_matplotlib_is_left_as_it_was(tmp_path: Path) -> None:

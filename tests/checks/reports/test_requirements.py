@@ -41,7 +41,7 @@ def test_failures_say_what_came() -> None:
     assert requirements(REPORT, ["w1<0.2", "c2st_auc<0.6"]) == ["w1<0.2 is not met: w1 of b[0] < 3 is 0.4"]
 
 
-@pytest.mark.parametrize("text", ["", "w1", "w1<", "<3", "w1=3", "w1==3", "w1<x", "w1<1<2", "w 1<3"])
+@pytest.mark.parametrize("text", ["", "w1", "w1<", "<3", "w1=3", "w1==3", "w1<x", "w1<1<2", "w 1<3", "w1<nan"])
 def test_what_is_no_demand_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="a demand looks like"):
         parse_demand(text)

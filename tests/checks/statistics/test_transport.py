@@ -127,3 +127,13 @@ def test_a_large_part_is_relabelled_fewer_times() -> None:
 def test_equal_rows_are_at_no_distance(name: str) -> None:
     row = _row(name, Sides.of(np.ones((20, 2)), np.ones((30, 2))))
     assert row.value == row.null == row.error == 0.0 and row.p == 1.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_that_stay_where_they_are_stretch_nothing() -> None:
+    """Whole numbers: many rows of both sides coincide, and their distance is 0."""
+    rng = np.random.default_rng(3)
+    row = _row("earth_mover", Sides.of(*rng.integers(0, 2, size=(2, 60, 2)).astype(float)))
+    assert row.value >= 0 and np.isfinite([row.error, row.null, row.null_error]).all()
+    far = _row("earth_mover", Sides.of(rng.integers(0, 2, size=(60, 1)) * 1.0, 2.0 * (rng.random((60, 1)) < 0.9)))
+    assert 0 < far.error < far.value

@@ -5,7 +5,9 @@ What a fitted model adds (its samples, log-probabilities and predictions) is gat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +40,7 @@ from gnomon.data import (
 )
 from gnomon.errors import DataError
 
+_LARGEST = 1e75  # fourth powers of this are numbers yet, and their sums over many rows
 _IMAGE_COLUMNS = 64  # an image costs the classifier about as much as so many columns
 
 
@@ -71,16 +74,21 @@ def case_of_data(
     Raises:
         DataError: the sides differ in columns, types or shapes, or cannot be read.
     """
-    origin: Any = read(real, kind=reading.kind)
-    first = prepare(
-        origin, missing="drop", target=_target(origin, generated, reading), weight=reading.weight, drop=reading.drop,
-        columns=reading.columns, kind=reading.kind,
-    )  # fmt: skip
+    with _of("real side"):
+        origin: Any = read(real, kind=reading.kind)
+    with _of("generated side"):
+        wanted = _target(origin, generated, reading)
+    weight = None if _weighs_only(generated, origin, reading) else reading.weight
+    with _of("real side"):
+        first = prepare(origin, missing="drop", target=wanted, weight=weight, drop=reading.drop, columns=reading.columns, kind=reading.kind)
     missing = [_rows(origin) - len(first.raw)]
     first, origin = replace(first, table=None), None  # the numbers are enough: what was read goes before more is read
-    found: Any = read(generated, kind=reading.kind, types=_texts(first.spec))
-    _same_sort(first.spec, found, set(_drop(reading)))
-    second = prepare(found, spec=first.spec, missing="drop")
+    with _of("generated side"):
+        found: Any = read(generated, kind=reading.kind, types=_texts(first.spec))
+    spec = first.spec.with_(weight=reading.weight)
+    _same_sort(spec, found, set(_drop(reading)))
+    with _of("generated side"):
+        second = prepare(found, spec=spec, missing="drop")
     missing.append(_rows(found) - len(second.raw))
     second, found = replace(second, table=None), None
     pa.default_memory_pool().release_unused()
@@ -93,13 +101,23 @@ def case_of_data(
     for name, one, part in zip(("real", "generated"), (first, second), parts, strict=True):
         if len(part) < len(one.raw):
             notes.append(f"{len(part):,} of {len(one.raw):,} {name} rows are compared, drawn at random")
-    trained = None if train is None else prepare(train, spec=first.spec, missing="drop")
+    with _of("train="):
+        trained = None if train is None else prepare(train, spec=first.spec, missing="drop")
     if trained is not None:
         if fingerprint(trained.raw) == fingerprint(first.raw):
             raise DataError("train= and the real side are the same rows; pass rows that the model has not seen as the real side")
         notes += [f"train: {n}" for n in trained.notices]
     sides = assemble(first.spec, *parts, seed=seed, train=None if trained is None else thinned(trained.raw, effort.rows, seed, "train"))
     return Case(replace(sides, missing=(missing[0], missing[1])), effort=effort, seed=seed), notes
+
+
+@contextmanager
+def _of(side: str) -> Iterator[None]:
+    """Inside the block an error says first which of the data sets it is about."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{side}: {error}") from error
 
 
 def assemble(
@@ -116,7 +134,8 @@ def assemble(
         train: raw examples that the model was trained on, or None; their weights do not matter.
 
     Raises:
-        DataError: an example is a sequence or a text, or the training rows lack what the sides have.
+        DataError: an example is a sequence or a text, the training rows lack what the sides have, or a column holds numbers so large, or so
+            close together near zero, that their fourth powers are beyond float64.
     """
     listed: list[Column] = []
     all_sides = [real, generated] if train is None else [real, generated, train]
@@ -148,6 +167,8 @@ def assemble(
         weights[1] = weights[0]
     given = listed[len(listed) - len(spec.given) :] if shared and spec.given is not None else []
     values = [part[0] if len(part) == 1 else np.concatenate(part, axis=1) for part in parts]
+    for name, rows in zip(("real side", "generated side", "training rows"), values, strict=False):
+        _refuse_extremes(name, rows, listed)
     label = spec.y if isinstance(spec.y, Label) else None
     codes = [side.y.numpy().astype(np.intp) if label is not None and isinstance(side.y, Tensor) else None for side in all_sides]
     first, second, *third = (
@@ -156,6 +177,14 @@ def assemble(
     )
     pairs: dict[str, Any] = {"shared": tuple(c.name for c in given), "paired": shared and bool(given)}
     return Sides(tuple(listed), first, second, **pairs, train=third[0] if third else None, kind=spec.x, label=label, seed=seed)
+
+
+def _refuse_extremes(name: str, rows: Floats, columns: Sequence[Column]) -> None:
+    low, high = rows.min(axis=0, initial=math.inf), rows.max(axis=0, initial=-math.inf)
+    size, width = np.maximum(np.abs(low), np.abs(high)), high / 2 - low / 2
+    for i in np.flatnonzero(np.isfinite(size) & ((size > _LARGEST) | ((width > 0) & (size < 1 / _LARGEST))))[:1]:
+        told = f"up to {size[i]:.3g}, beyond {_LARGEST:g}" if size[i] > 1 else f"no larger than {size[i]:.3g}, below {1 / _LARGEST:g}"
+        raise DataError(f"{name}: column '{columns[i].name}' holds numbers {told}; give it in other units, or leave it out")
 
 
 def thinned(raw: Examples, rows: int, seed: int, name: str) -> Examples:
@@ -188,6 +217,7 @@ def _weight(weight: Tensor | None) -> Floats | None:
     if weight is None:
         return None
     made = weight.to(torch.float64).numpy()
+    made = made / np.abs(made).max()  # the sum of the largest numbers is beyond them, and that of the smallest has lost its figures
     return made * (len(made) / made.sum())
 
 
@@ -199,6 +229,15 @@ def _target(origin: Any, generated: Any, reading: Reading) -> str | None:
     found = getattr(read(generated, kind=reading.kind), "columns", None)
     taken = {*_drop(reading), reading.weight}
     return None if name in taken or (found is not None and name in found.column_names) else name
+
+
+def _weighs_only(generated: Any, origin: Any, reading: Reading) -> bool:
+    """Whether the column of weights is one that the generated side has and the real side has not."""
+    own = getattr(origin, "columns", None)
+    if reading.weight is None or own is None or reading.weight in own.column_names:
+        return False
+    found = getattr(read(generated, kind=reading.kind), "columns", None)
+    return found is not None and reading.weight in found.column_names
 
 
 def _texts(spec: Spec) -> dict[str, pa.DataType]:
@@ -224,9 +263,14 @@ def _same_sort(spec: Spec, found: Any, dropped: set[str]) -> None:
         known.add(spec.y.name)
     if isinstance(spec.y, Vector):
         known |= set(spec.y.names)
+    needed = [name for kind in (spec.x, spec.given) if isinstance(kind, Vector) for name in kind.names]
+    lacking = [name for name in needed if name not in table.column_names]
+    if lacking:
+        shown = ", ".join(f"'{name}'" for name in lacking[:5]) + (f" and {len(lacking) - 5:,} more" if len(lacking) > 5 else "")
+        raise DataError(f"the generated side lacks columns that the real side has: {shown}; leave them out with drop=")
     extra = [name for name in table.column_names if name not in known]
     if extra:
-        shown = ", ".join(f"'{name}'" for name in extra[:5])
+        shown = ", ".join(f"'{name}'" for name in extra[:5]) + (f" and {len(extra) - 5:,} more" if len(extra) > 5 else "")
         raise DataError(f"the generated side has columns that the real side lacks: {shown}; leave them out with drop=")
 
 

@@ -10,7 +10,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gnomon.checks.reports.collecting import Pictures
 from gnomon.checks.statistic import Statistic, number, plus_minus
 from gnomon.errors import RunError
 from gnomon.learned import Learned
-from gnomon.learned.runs import replaced
+from gnomon.learned.runs import PARTIAL, replaced
 
 FORMAT = 1
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -112,8 +113,7 @@ class Report:
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         pages = Environment(loader=PackageLoader("gnomon.checks.reports"), autoescape=True, undefined=StrictUndefined, finalize=_visible)
-        wrong = self._wrong()
-        rows = [{"cells": cells, "wrong": bad} for cells, bad in zip(self.table(), wrong, strict=True)]
+        rows = [{"cells": cells, "wrong": bad} for cells, bad in zip(self.table(), verdicts.wrong(self.statistics), strict=True)]
         return pages.get_template("report.html").render(
             title=self.title,
             verdict=self.verdict,
@@ -141,24 +141,21 @@ class Report:
             RunError: the folder holds a report already and `overwrite` is false, or it cannot be written.
         """
         folder = Path(folder)
-        there = [name for name in FILES if (folder / name).exists()]
+        refuse_folder(folder)
+        parts = FILES if self.encoder is None else (*FILES, FEATURES)
+        there = [name for name in parts if os.path.lexists(folder / name)]
         if there and not overwrite:
             raise RunError(f"'{folder / there[0]}' exists; choose another folder or pass overwrite=True")
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        contents = dict(zip(FILES, (self.html(), text, self.markdown()), strict=True))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name, content in zip(FILES, (self.html(), text, self.markdown()), strict=True):
-                replaced(folder / name, partial(Path.write_text, data=content, encoding="utf-8", errors="replace"))
+            if self.encoder is not None:
+                self.encoder.save(folder / FEATURES, overwrite=overwrite)
+            _put(folder, contents)
         except OSError as error:
             raise RunError(f"cannot write the report to '{folder}': {error.strerror or error}") from error
-        if self.encoder is not None:
-            self.encoder.save(folder / FEATURES, overwrite=overwrite)
         return folder / FILES[0]
-
-    def _wrong(self) -> list[bool]:
-        """Whether each row is a finding."""
-        said = set(self.findings)
-        return [verdicts.sentence(row) in said for row in self.statistics]
 
     def _most_striking(self) -> list[int]:
         """The row of each statistic that is furthest from what it should be, in order."""
@@ -201,9 +198,36 @@ class Report:
         ]
 
 
+def refuse_folder(folder: Path) -> None:
+    """Raise RunError where no report can be put, so that this is said before the work."""
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise RunError(f"cannot write the report to '{folder}': '{place}' is no folder; choose another place")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write the report to '{folder}': '{place}' may not be written; choose another place")
+
+
+def _put(folder: Path, contents: Mapping[str, str]) -> None:
+    """Write all files beside the old ones, then put them in place; report.json comes last, and is not there while the others change."""
+    with tempfile.TemporaryDirectory(prefix=".report.", suffix=PARTIAL, dir=folder) as name:
+        waiting = Path(name)
+        for file, content in contents.items():
+            replaced(waiting / file, partial(Path.write_text, data=content, encoding="utf-8", errors="replace"))
+        last = FILES[1]
+        (folder / last).unlink(missing_ok=True)
+        for file in (*(other for other in contents if other != last), last):
+            os.replace(waiting / file, folder / file)
+
+
+def visible(text: str) -> str:
+    """A text without characters that no page may hold, that steer a terminal, or that would turn the text around them."""
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def _visible(value: Any) -> Any:
-    """Texts without characters that no page may hold, or that would turn the text around them."""
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str else value
+    return visible(value) if type(value) is str else value
 
 
 def _embedded(figure: Any) -> dict[str, Any]:
@@ -213,7 +237,7 @@ def _embedded(figure: Any) -> dict[str, Any]:
 
 def _marked(text: str) -> str:
     """Text as Markdown shows it unchanged: on one line, with its special characters escaped."""
-    flat = " ".join(str(text).split())
+    flat = visible(" ".join(str(text).split()))
     for character in "\\`*[]<>|#":
         flat = flat.replace(character, "\\" + character)
     return flat

@@ -51,6 +51,9 @@ def requirements(report: Report, demands: Iterable[str]) -> list[str]:
 def parse_demand(text: str) -> tuple[str, str | None, str, float]:
     """Name, place (or None), sign and bound of a demand.
 
+    Raises:
+        OptionError: it cannot be read, or its bound is not a number.
+
     Example:
         >>> parse_demand("w1[pt] <= 0.1")
         ('w1', 'pt', '<=', 0.1)
@@ -59,9 +62,12 @@ def parse_demand(text: str) -> tuple[str, str | None, str, float]:
     try:
         if match is None:
             raise ValueError(text)
-        return match[1], match[2], match[3], float(match[4])
+        bound = float(match[4])
+        if math.isnan(bound):
+            raise ValueError(text)
     except ValueError as error:
         raise OptionError(f"a demand looks like 'c2st_auc<0.6' or 'w1[column]<=0.1'; got '{text}'") from error
+    return match[1], match[2], match[3], bound
 
 
 def _values(report: Report, name: str, place: str | None) -> list[tuple[str, float]]:

@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from gnomon.checks.nulls import holm
 from gnomon.checks.statistic import Statistic, number, plus_minus
 from gnomon.checks.statistics.c2st import describe_auc
+from gnomon.checks.statistics.wording import listed
 
 LEVEL = 0.01
 """Chance that a check of a perfect model finds anything at all."""
 
 NOTHING_LEARNED = 0.05
 """A prediction counts as better than the best constant answer if its p-value is below this."""
+
+
+MOST_OF_ONE = 5
+"""So many findings of one statistic are told in full; further ones are named together."""
 
 
 def corrected(statistics: Sequence[Statistic]) -> list[float]:
@@ -38,15 +43,36 @@ def corrected(statistics: Sequence[Statistic]) -> list[float]:
     ]
 
 
+def wrong(statistics: Sequence[Statistic]) -> list[bool]:
+    """Whether each row is a finding."""
+    return [
+        math.isfinite(row.p) and ((row.alarm == "low" and p <= LEVEL) or (row.alarm == "high" and row.p > NOTHING_LEARNED))
+        for row, p in zip(statistics, corrected(statistics), strict=True)
+    ]
+
+
 def findings(statistics: Sequence[Statistic]) -> list[str]:
-    """What is wrong, one sentence each; empty when nothing is. Those that name a place come first, the worst of them leading."""
-    said = []
-    for row, p in zip(statistics, corrected(statistics), strict=True):
-        wrong = (row.alarm == "low" and p <= LEVEL) or (row.alarm == "high" and row.p > NOTHING_LEARNED)
-        if wrong and math.isfinite(row.p):
-            said.append(row)
+    """What is wrong, in sentences; empty when nothing is. Those that name a place come first, the worst of them leading.
+
+    Rows of one statistic with the same cause share a sentence, which tells the worst of them and names the other places; so do those
+    beyond the worst five of a statistic.
+    """
+    said = [row for row, bad in zip(statistics, wrong(statistics), strict=True) if bad]
     said.sort(key=lambda row: (_general(row), -_rank(row)))
-    return [sentence(row) for row in said]
+    groups: dict[tuple[str, str], list[Statistic]] = {}
+    for i, row in enumerate(said):
+        groups.setdefault((row.name, row.cause or f"row {i}"), []).append(row)
+    made: list[str] = []
+    told: dict[str, int] = {}
+    rest: dict[str, list[Statistic]] = {}
+    for (name, _), rows in groups.items():
+        told[name] = told.get(name, 0) + 1
+        if told[name] <= MOST_OF_ONE:
+            made.append(sentence(rows[0]) + (f"; so it is in {listed([row.where for row in rows[1:]])}" if len(rows) > 1 else ""))
+        else:
+            rest.setdefault(name, []).extend(rows)
+    made += [f"By {name} there are more differences, in {listed([row.where for row in rows])}" for name, rows in rest.items()]
+    return made
 
 
 def verdict(statistics: Sequence[Statistic], found: Sequence[str], rows: str, warnings: Sequence[str] = ()) -> str:
@@ -77,9 +103,10 @@ def verdict(statistics: Sequence[Statistic], found: Sequence[str], rows: str, wa
 def _summary(statistics: Sequence[Statistic]) -> list[str]:
     """The one number of each sort that a reader asks for first."""
     made = []
-    areas = [row.value for row in statistics if row.name == "c2st_auc"]
-    if areas:  # of the classifier that sees most
-        made.append(f"Generated and real rows are {describe_auc(max(areas, key=lambda area: abs(area - 0.5)))}.")
+    found = [row for row in statistics if row.name == "c2st_auc"]
+    if found:  # of the classifier that sees most
+        top = max(found, key=lambda row: abs(row.value - 0.5))
+        made.append(f"Generated and real rows are {describe_auc(top.value, known=not top.p > LEVEL)}.")
     for row in statistics:
         if row.name in ("accuracy", "rmse"):
             got = f"{row.name} {plus_minus(row.value, row.error)}"

@@ -364,13 +364,19 @@ def _listed(names: tuple[str, ...]) -> str:
     return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + f" and {shown[-1]}"
 
 
-def describe_auc(value: float) -> str:
+def describe_auc(value: float, *, known: bool = True) -> str:
     """An AUC in words.
 
+    Args:
+        value: the area.
+        known: whether it differs from that of two samples of one distribution.
+
     Example:
-        >>> describe_auc(0.52)
-        'hard to tell apart by a classifier (AUC 0.52)'
+        >>> describe_auc(0.52), describe_auc(0.58, known=False)
+        ('hard to tell apart by a classifier (AUC 0.52)', 'not told apart by a classifier (AUC 0.58)')
     """
+    if not known:
+        return f"not told apart by a classifier (AUC {number(value)})"
     if value < 0.45:
         return f"more alike than fresh rows would be (AUC {number(value)})"
     words = ((0.55, "hard to tell apart"), (0.65, "told apart now and then"), (0.8, "often told apart"), (0.95, "mostly told apart"))

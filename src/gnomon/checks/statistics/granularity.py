@@ -168,13 +168,13 @@ def _row(sides: Sides, even: Sides, grains: Grains, draws: Floats, corrected: fl
         p=permutation_p(grains.value, draws),
         n=grains.rows,
         note=f"{found[0].distinct:,} real and {found[1].distinct:,} generated values are distinct; "
-        f""
         f"null from exchanging labels of neighbouring values {len(draws)} times; values nearer than 1e-5 of the width count as the same"
         f"{told(even, sides)}",
         corrected=corrected,
         alarm="low" if coarse else "never",
     )
-    return made.with_(claim=f"column '{made.where}': {_words(*found)} ({made})")
+    words, cause = _words(*found)
+    return made.with_(claim=f"column '{made.where}': {words} ({made})", cause=cause)
 
 
 @dataclass(frozen=True)
@@ -240,15 +240,17 @@ def _grid(values: Floats) -> tuple[float, float]:
     return 0.0, 0.0
 
 
-def _words(real: _Repeats, generated: _Repeats) -> str:
-    """What is coarser than what, in words."""
+def _words(real: _Repeats, generated: _Repeats) -> tuple[str, str]:
+    """What is coarser than what, in words, and what columns have to share to be told together."""
     coarse, fine, name, other = (
         (generated, real, "generated", "real") if generated.distinct < real.distinct else (real, generated, "real", "generated")
     )
     if coarse.atom:
-        return f"{percent(coarse.top_share)} of the {name} values are exactly {number(coarse.top, 4)}, unlike the {other} ones"
+        return f"{percent(coarse.top_share)} of the {name} values are exactly {number(coarse.top, 4)}, unlike the {other} ones", ""
     if coarse.step and coarse.share > 0.5:
         grid = f"multiples of {number(coarse.step)}" if abs(coarse.offset) < 0.02 else f"steps of {number(coarse.step)}"
         but = f"to {number(fine.step)}" if fine.step and fine.share > 0.5 else "not"
-        return f"the {name} values are rounded to {grid}, the {other} ones {'are ' if but == 'not' else ''}{but}"
-    return f"{percent(coarse.share)} of the {name} values occur more than once, but {percent(fine.share)} of the {other} ones"
+        words = f"the {name} values are rounded to {grid}, the {other} ones {'are ' if but == 'not' else ''}{but}"
+        return words, words
+    words = f"{percent(coarse.share)} of the {name} values occur more than once, but {percent(fine.share)} of the {other} ones"
+    return words, f"repeated {name} values"

@@ -45,9 +45,9 @@ def earth_mover(case: Case) -> list[Statistic]:
         raise LeftOut("exact transport of rows with weights wants POT (pip install pot)")
     cost = distances(part.pooled, part.pooled)
     found = exact_transport(cost[: part.pool.real, part.pool.real :], _weights(part.pool))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        per_length = np.where(found.plan > 0, found.plan / cost[: part.pool.real, part.pool.real :], 0.0)
-    stretch = _moved_squares(part.real, part.generated, np.nan_to_num(per_length))
+    length = cost[: part.pool.real, part.pool.real :]
+    per_length = np.divide(found.plan, length, out=np.zeros_like(length), where=length > 0)  # what stays where it is does not stretch
+    stretch = _moved_squares(part.real, part.generated, per_length)
     draws = _draws(case, part, _SIMPLEX if weighted else _ASSIGNMENT, "earth_mover")
     null = np.array([_relabelled_cost(cost, part.pool, row) for row in draws])
     linear = linear_error(found.first, found.second, part.pool, besides=-moves_of_spreads(part) @ stretch)

@@ -5,6 +5,8 @@ Whether a difference is real is decided elsewhere; these sentences only describe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gnomon.checks.sides import Side, Sides
@@ -25,7 +27,8 @@ def change_of_values(sides: Sides, column: int) -> str:
     if not spread2 > 1e-12 * abs(mean2):
         return f"{name}: the generated values are all {number(mean2)}, the real ones are not"
     shift, ratio = (mean2 - mean) / spread, spread2 / spread
-    pulls = (abs(mean2 - mean) / np.hypot(e_mean, e_mean2), abs(np.log(ratio)) / np.hypot(e_spread, e_spread2))
+    with np.errstate(divide="ignore"):  # two rows a side have a spread whose error is 0
+        pulls = (abs(mean2 - mean) / np.hypot(e_mean, e_mean2), abs(np.log(ratio)) / np.hypot(e_spread, e_spread2))
     if max(pulls) < 3:
         return f"{name}: the generated values have another shape of distribution, though much the same mean and spread"
     if pulls[0] >= pulls[1]:
@@ -87,6 +90,17 @@ def _share_up_to(side: Side, column: int, place: float, *, above: bool = False) 
     """Share of the weight up to a place, or above it."""
     inside = (side.values[:, column] <= place) ^ above
     return float(inside.mean()) if side.weight is None else float(side.weight @ inside / side.weight.sum())
+
+
+def listed(places: Sequence[str]) -> str:
+    """Some places by name, and how many more there are.
+
+    Example:
+        >>> listed(["a"]), listed(list("abcdef"))
+        ("'a'", "'a', 'b', 'c' and 3 more")
+    """
+    most = 4 if len(places) == 4 else 3  # no use in "and 1 more"
+    return ", ".join(f"'{place}'" for place in places[:most]) + (f" and {len(places) - most:,} more" if len(places) > most else "")
 
 
 def percent(share: float) -> str:

@@ -16,6 +16,8 @@ History = Sequence[Mapping[str, Any]]
 FEWEST = 5  # epochs below which a trend is not judged
 TAIL = 0.2  # share of the epochs that counts as the end
 LOST = 0.5  # of what the held-out loss had gained, given back: overfitting
+BY_HEART = 1e-3  # of the first loss: training rows are known so well that no noise in them can be left over
+LEFT = 0.25  # of the first loss, still there on held-out rows: nothing of the kind is known of these
 
 
 def series(history: History, key: str) -> np.ndarray:
@@ -86,6 +88,24 @@ def overfitting(history: History, *, first: float | None = None) -> str | None:
         f"overfitting: the held-out loss was best in epoch {best + 1} of {len(held)} ({held[best]:.4g}) and rose to {end:.4g} while "
         f"the training "
         f"loss fell from {train[best]:.4g} to {train[-1]:.4g}; get more data, a smaller model, dropout or weight_decay"
+    )
+
+
+def by_heart(history: History, *, first: float | None) -> str | None:
+    """One line if the training loss, one that cannot be negative, has all but vanished while most of the held-out loss is still there.
+
+    Args:
+        history: records of epochs.
+        first: loss before the first step, where it is known.
+    """
+    held, train = series(history, "validation/loss"), series(history, "train/loss")
+    if first is None or len(held) < FEWEST or len(train) != len(held) or min(train.min(), held.min()) < 0 or first <= 0:
+        return None
+    if train[-1] > BY_HEART * first or held.min() < LEFT * first:
+        return None
+    return (
+        f"overfitting: the training rows are learned by heart (loss {train[-1]:.2g}, {first:.4g} at the start), and on held-out rows the "
+        f"loss is still {held.min():.4g} at best; get more data, a smaller model, dropout or weight_decay"
     )
 
 

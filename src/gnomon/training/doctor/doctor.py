@@ -210,7 +210,8 @@ class Doctor:
 
     def _judge_curves(self, history: Sequence[Mapping[str, Any]], last: bool) -> None:
         level = self._levels.get(self.game.sides[0].player.name)
-        text = curves.overfitting(history, first=None if level is None else level.value)
+        first = None if level is None else level.value
+        text = curves.overfitting(history, first=first) or (curves.by_heart(history, first=first) if last else None)
         if text is not None:
             self.findings.say("overfitting", text)
         if not last or self._turn < 29 or self.findings.has(*CAUSES):
