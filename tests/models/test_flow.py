@@ -58,16 +58,23 @@ def integral(flow: Flow, supports: tuple[Any, ...], count: int, given: Tensor | 
 SUPPORTS = {"line": (LINE,), "circle": (ANGLE,), "plane": (LINE, LINE), "torus": (ANGLE, ANGLE), "cylinder": (LINE, ANGLE)}
 
 
+TRANSFORMS = ("coupling", "autoregressive")
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("supports", SUPPORTS.values(), ids=SUPPORTS)
-def test_density_integrates_to_one(supports: tuple[Any, ...]) -> None:
-    count, scale, options = (20_000, 0.5, SMALL) if len(supports) == 1 else (700, 0.2, TINY)
+def test_density_integrates_to_one(supports: tuple[Any, ...], transform: str) -> None:
+    scales = (0.5, 0.2) if transform == "coupling" else (0.2, 0.15)
+    count, scale, options = (20_000, scales[0], SMALL) if len(supports) == 1 else (700, scales[1], TINY)
+    options = options | {"transform": transform}
     for flow in (Flow(Spec(vector(*supports)), **options).double(), moved_off(Spec(vector(*supports)), scale, **options)):
         assert abs(integral(flow, supports, count) - 1) < 1e-3
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("supports", [(LINE,), (ANGLE,), (ANGLE, LINE)], ids=["line", "circle", "cylinder"])
-def test_conditional_density_integrates_to_one(supports: tuple[Any, ...]) -> None:
-    flow = moved_off(Spec(vector(*supports), given=vector(LINE, ANGLE)), **TINY)
+def test_conditional_density_integrates_to_one(supports: tuple[Any, ...], transform: str) -> None:
+    flow = moved_off(Spec(vector(*supports), given=vector(LINE, ANGLE)), transform=transform, **TINY)
     for given in ([0.3, 2.0], [-1.5, -3.0], [math.nan, 1.0]):
         count = 20_000 if len(supports) == 1 else 500
         assert abs(integral(flow, supports, count, torch.tensor([given]).double()) - 1) < 1e-3
@@ -122,10 +129,11 @@ SPECS = {
 }
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(params=[(name, transform) for name in SPECS for transform in TRANSFORMS], ids="-".join)
 def flow(request: pytest.FixtureRequest) -> Flow:
-    made = moved_off(SPECS[request.param])
-    if request.param == "pixels":
+    name, transform = request.param
+    made = moved_off(SPECS[name], transform=transform)
+    if name == "pixels":
         made.enclose(torch.tensor([-1.0, -0.5]), torch.tensor([2.0, 4.0]))
     return made
 
@@ -237,8 +245,9 @@ def test_pixels_never_leave_their_range() -> None:
     assert torch.equal(again.eval().log_prob(Examples(x, given=given)), flow.log_prob(Examples(x, given=given)))
 
 
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.parametrize("name", SPECS)
-def test_absurd_parameters_give_no_nan(name: str) -> None:
+def test_absurd_parameters_give_no_nan(name: str, transform: str) -> None:
     torch.manual_seed(0)
     flow = Flow(SPECS[name], **SMALL)
     if name == "pixels":
@@ -280,6 +289,8 @@ def test_what_cannot_be_is_refused_by_name() -> None:
     for options in ({"transforms": 0}, {"bins": 1}, {"bound": 0.0}, {"size": -1.0}, {"frequencies": -1}):
         with pytest.raises(OptionError, match=f"'{next(iter(options))}' of Flow must be .* got {next(iter(options.values()))}"):
             Flow(Spec(Vector.real(2)), **options)
+    with pytest.raises(OptionError, match="unknown transform 'spline'"):
+        Flow(Spec(Vector.real(2)), transform="spline")
     with pytest.raises(OptionError, match="images with levels"):
         Flow(Spec(Vector.real(2))).enclose(torch.tensor(0.0), torch.tensor(1.0))
 

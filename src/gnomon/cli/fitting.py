@@ -116,7 +116,7 @@ def _range_test(found: Any, picture: Path | None, overwrite: bool, json: bool) -
         return 0
     lowest = int(found.smooth.argmin())
     print(f"suggested learning rate: {found.suggestion:.2g} (--lr {found.suggestion:.2g})")
-    print(f"  the loss falls fastest there; it is lowest at {found.rates[lowest]:.2g}, and {len(found.rates)} steps were made")
+    print(f"  the loss has made half of its fall there; it is lowest at {found.rates[lowest]:.2g}, and {len(found.rates)} steps were made")
     return 0
 
 

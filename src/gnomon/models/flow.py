@@ -20,8 +20,10 @@ from gnomon.data import Examples, Image, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, tensor, wants
 from gnomon.networks import Condition
+from gnomon.options import unknown
 
 Mixing = Literal["auto", "lu", "none"]
+_TRANSFORMS = ("coupling", "autoregressive")
 _MIXED_AT_MOST = 128  # columns: beyond, the triangles of "auto" mixing would outweigh the networks
 
 
@@ -93,6 +95,8 @@ class Flow(Model):
         kind = wants(spec, (Vector, Image), by="Flow")
         width = math.prod(kind.shape)
         _check(width, transforms=transforms, bins=bins, bound=bound, frequencies=frequencies, size=size)
+        if transform not in _TRANSFORMS:
+            raise OptionError(unknown("transform", transform, _TRANSFORMS, owner="Flow"))
         self.shape = kind.shape
         self.layout = Layout(tuple(range(width)), (), (), ()) if isinstance(kind, Image) else Layout.of(kind)
         self.plain = self.layout.reals == tuple(range(width))

@@ -91,9 +91,8 @@ class Game:
         return self._buffers if self.copies else dict(self.model.named_buffers())
 
     def train(self, mode: bool = True) -> None:
-        """Training or evaluation mode for all models."""
-        for model in self.models:
-            model.train(mode)
+        """Training or evaluation mode for what computes: the model, or of several that are stacked the first, which stands for all."""
+        self.model.train(mode)
 
     def loss_of(self, name: str) -> LossFunction:
         """The method `name` of the model as a function of a batch: plain, compiled, or vectorised over the copies."""
@@ -128,7 +127,10 @@ class Game:
             return torch.func.functional_call(module, named, (batch,)).flatten()
 
         flat = parameters.data.detach()
-        return of(flat).detach(), torch.func.jacrev(of, chunk_size=256)(flat)[:, 0].detach(), flat.new_ones(())
+        values = of(flat).detach()
+        by_columns = flat.numel() < values.numel()  # as many passes as there are parameters, or as there are residuals
+        jacobian = torch.func.jacfwd(of)(flat) if by_columns else torch.func.jacrev(of, chunk_size=256)(flat)
+        return values, jacobian[:, 0].detach(), flat.new_ones(())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

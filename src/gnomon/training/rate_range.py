@@ -30,7 +30,7 @@ class RangeTest:
         rates: learning rates tried, rising, ``(n,)``.
         losses: training loss at each, ``(n,)``.
         smooth: the same, averaged over neighbouring steps.
-        suggestion: the rate at which the smoothed loss falls fastest.
+        suggestion: the rate at which the smoothed loss has made half of its fall.
     """
 
     rates: np.ndarray
@@ -109,7 +109,7 @@ def range_test(
         raise TrainingError(f"the loss is not finite after {len(finite)} steps at rates near {low:g}; lower low, or look at the data")
     rates, values = low * factor ** np.arange(len(finite)), np.array(finite)
     smooth = _smoothed(values)
-    return RangeTest(rates, values, smooth, float(rates[_steepest(smooth)]))
+    return RangeTest(rates, values, smooth, float(rates[_halfway(smooth)]))
 
 
 def _blown(losses: list[float]) -> bool:
@@ -133,7 +133,9 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     return 0.5 * (both[0] + both[1][::-1])
 
 
-def _steepest(smooth: np.ndarray) -> int:
-    """Where the smoothed loss falls fastest, before its lowest place."""
-    last = max(3, int(np.argmin(smooth)))
-    return int(np.argmin(np.gradient(smooth[: last + 1])))
+def _halfway(smooth: np.ndarray) -> int:
+    """Where the smoothed loss has made half of its fall: in the middle of the slope, wherever noise makes it steepest."""
+    lowest = int(np.argmin(smooth))
+    start = float(np.median(smooth[: max(3, len(smooth) // 10)]))
+    below = np.flatnonzero(smooth[: lowest + 1] <= 0.5 * (start + smooth[lowest]))
+    return int(below[0]) if len(below) else lowest

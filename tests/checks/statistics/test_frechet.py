@@ -10,7 +10,7 @@ from gnomon.checks import Case, Effort, LeftOut, Sides, Statistic
 from gnomon.checks.measures.frechet import frechet_distance
 from gnomon.checks.nulls import permutation_p
 from gnomon.checks.points import points
-from gnomon.checks.statistics.frechet import MOST, frechet
+from gnomon.checks.statistics.frechet import MOST, _Space, frechet
 from tests.checks.samples import sides
 from tests.checks.statistics.nulls_of_points import FAR, WORLDS, far_from_null, repeats
 
@@ -122,3 +122,14 @@ def test_weights_that_leave_no_covariance_are_left_out() -> None:
     weight = np.where(np.arange(40) == 0, 1.0, 0.0)
     with pytest.raises(LeftOut, match="a covariance wants at least two rows"):
         _row(Sides.of(rows, rows + 1, weights=(weight, None)))
+
+
+def test_few_rows_in_many_columns_have_the_components_of_their_covariance() -> None:
+    rng = np.random.default_rng(5)
+    part = points(Sides.of(rng.normal(size=(40, 150)) * np.linspace(3, 0.1, 150), rng.normal(size=(45, 150))))
+    space = _Space.of(part)
+    values, vectors = np.linalg.eigh(np.cov(part.pooled.T))
+    count = space.basis.shape[1]
+    wanted = vectors[:, -count:]
+    assert space.basis @ space.basis.T == pytest.approx(wanted @ wanted.T, abs=1e-8)
+    assert space.share == pytest.approx(values[-count:].sum() / values.sum())

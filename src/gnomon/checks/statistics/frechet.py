@@ -110,6 +110,11 @@ class _Space:
         width = part.real.shape[1]
         if width <= MOST:
             return cls(np.eye(width))
+        if len(part.pooled) < width:  # the covariance of few rows in many columns is large, and its rank small
+            centred = part.pooled - part.pooled.mean(axis=0)
+            _, spreads, rows = np.linalg.svd(centred, full_matrices=False)
+            squares = np.square(spreads)
+            return cls(rows[:MOST].T, float(squares[:MOST].sum() / squares.sum()) if squares.sum() > 0 else 1.0)
         values, vectors = np.linalg.eigh(Moments.of(part.pooled).covariance)
         return cls(vectors[:, -MOST:], float(values[-MOST:].sum() / values.sum()))
 
