@@ -6,7 +6,8 @@ features with learned output weights, whose threshold is known exactly, is fitte
 closed form. Then a small law is learned from more and more examples, and by wider and wider networks: the error on new rows is a power of
 either, with fitted exponents. Last, the loss around a trained network, on a plane whose directions are scaled filter by filter.
 
-Takes about 70 seconds on one core. What comes out: the peak at 100 features for 100 examples, two hundred times the floor beyond it; exponents near
+Takes about 70 seconds on one core. What comes out: the peak at 100 features for 100 examples, two hundred times the floor beyond it;
+exponents near
 -1.5 (examples), -0.9 (parameters) and -0.7 (compute).
 
     python gallery/a11_double_descent.py [picture.png]

@@ -58,8 +58,8 @@ def frechet(case: Case) -> list[Statistic]:
     space = _Space.of(part)
     try:
         weights = [side.weight for side in (sides.real, sides.generated)]
-        dealing = dealt((whole.real, whole.generated), weights, BLOCKS, sides.generator("frechet", "halves"), paired=sides.paired)
-        blocks = [[block.turned(space.basis) for block in side] for side in dealing]
+        turned = [rows if space.complete else rows @ space.basis for rows in (whole.real, whole.generated)]  # first: moments grow faster
+        blocks = dealt((turned[0], turned[1]), weights, BLOCKS, sides.generator("frechet", "halves"), paired=sides.paired)
         found = extrapolated(*blocks, paired=sides.paired)
     except DataError as error:
         raise LeftOut(str(error)) from None
@@ -104,6 +104,11 @@ class _Space:
 
     basis: Floats
     share: float = 1.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether these are all coordinates, as they are."""
+        return self.basis.shape[0] == self.basis.shape[1]
 
     @classmethod
     def of(cls, part: Points) -> _Space:
@@ -209,8 +214,8 @@ def _note(whole: Points, part: Points, space: _Space, plain: float, splits: int,
 def _difference(whole: Points, space: _Space, first: Moments, second: Moments, distance: float) -> str:
     """What differs, in words."""
     shift = space.basis @ (second.mean - first.mean)
-    covariances = [space.basis @ (one.scatter / one.total) @ space.basis.T for one in (first, second)]
-    variance = np.diag(covariances[0] + covariances[1]) / 2
+    covariances = [one.scatter / one.total for one in (first, second)]
+    variance = ((space.basis @ (covariances[0] + covariances[1]) / 2) * space.basis).sum(axis=1)
     by_means = float(shift @ shift - whole.pool.noise * variance.sum()) >= distance / 2
     if whole.space != "columns":
         return f"{whole.space} of generated rows have other {'means' if by_means else 'variances and covariances'} than those of real rows"
@@ -219,9 +224,13 @@ def _difference(whole: Points, space: _Space, first: Moments, second: Moments, d
         k = int(np.abs(shift).argmax())
         way = "higher" if shift[k] > 0 else "lower"
         return f"generated rows have other means than real ones, most of all in '{names[k]}' ({number(abs(shift[k]))} spreads {way})"
-    scale = np.sqrt(np.outer(variance, variance) * (1 + np.eye(len(variance))))  # so that chance alone would move all entries alike
-    change = np.triu(covariances[1] - covariances[0]) / np.where(scale > 0, scale, np.inf)
-    i, j = (int(k) for k in np.unravel_index(np.abs(change).argmax(), change.shape))
+    spread = np.sqrt(np.where(variance > 0, variance, np.inf))
+    scaled = space.basis / spread[:, None]  # so that chance alone would move all entries alike
+    change = scaled @ (covariances[1] - covariances[0]) @ scaled.T
+    own = np.diag(change) / np.sqrt(2)
+    np.fill_diagonal(change, own)
+    np.abs(change, out=change)  # in place: of many columns it is large
+    i, j = sorted(int(k) for k in np.unravel_index(change.argmax(), change.shape))
     if i == j:
-        return f"generated rows have {'more' if change[i, i] > 0 else 'less'} variance than real ones, most of all in '{names[i]}'"
+        return f"generated rows have {'more' if own[i] > 0 else 'less'} variance than real ones, most of all in '{names[i]}'"
     return f"generated rows have other covariances than real ones, most of all of '{names[i]}' and '{names[j]}'"
