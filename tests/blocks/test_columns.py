@@ -123,6 +123,7 @@ def test_a_category_without_values_is_refused_by_name() -> None:
 @pytest.mark.parametrize("spread", SPREADS)
 def test_numbers_are_gaussian(shape: tuple[int, ...], spread: str) -> None:
     kind = Vector.real(3) if len(shape) == 1 else Image(shape[0], shape[1:])
+    torch.manual_seed(0)
     head = loose(ColumnHead(kind, spread=spread))
     raw = torch.randn(6, head.outputs, *shape[1:], dtype=torch.float64)
     x = torch.randn(6, *shape, dtype=torch.float64)

@@ -91,7 +91,8 @@ def test_classifiers(classifier) -> None:  # noqa: ANN001
     assert report["accuracy"][0].value == pytest.approx(np.mean(classifier.predict(_events(1)) == truth))
     assert report["accuracy"][0].where == "kind" and report["accuracy"][0].value > 0.75
     assert not [finding for finding in report.findings if "no better" in finding]
-    assert [s.anchor for s in report.pictures.sections] == ["ranking", "calibration"] and "the best constant answer has" in report.verdict
+    assert [s.anchor for s in report.pictures.sections] == ["ranking", "calibration", "training"]
+    assert "the best constant answer has" in report.verdict
 
 
 def test_a_missing_target_is_named(classifier) -> None:  # noqa: ANN001
