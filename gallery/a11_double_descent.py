@@ -7,8 +7,7 @@ closed form. Then a small law is learned from more and more examples, and by wid
 either, with fitted exponents. Last, the loss around a trained network, on a plane whose directions are scaled filter by filter.
 
 Takes about 70 seconds on one core. What comes out: the peak at 100 features for 100 examples, two hundred times the floor beyond it;
-exponents near
--1.5 (examples), -0.9 (parameters) and -0.7 (compute).
+exponents near -1.5 (examples), -0.9 (parameters) and -0.7 (compute).
 
     python gallery/a11_double_descent.py [picture.png]
 """

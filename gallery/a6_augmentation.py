@@ -1,9 +1,9 @@
 """A6 · Augmentation on and off: small photographs changed at random while they are learned.
 
 The lecture shows Taylor and Nitschke's table of Caltech101: right in 48.1 % without augmentation, flipping 49.7, rotating 50.8,
-cropping 62.0, colour jittering 49.6, edge enhancement 49.3, fancy PCA 49.4; cropping helps most by far. Here the same rows are asked
-of 400 photographs
-of CIFAR-10 at half their resolution and a small convolutional network: what moves pixels should help, and cropping most among the six.
+cropping 62.0, colour jittering 49.6, edge enhancement 49.3, fancy PCA 49.4; cropping helps most by far. Here the same rows are asked of
+400 photographs of CIFAR-10 at half their resolution and a small convolutional network: what moves pixels should help, and cropping most
+among the six.
 
 Takes about 80 seconds on one core; wants `images/cifar10_lossless4k.npz` under $GNOMON_DATA, and without it says so and ends.
 

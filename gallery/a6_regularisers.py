@@ -1,10 +1,9 @@
 """A6 · Regularisers: dropout and its kin on a small part of MNIST, and what early dropout does to the gradient.
 
-The lecture shows Srivastava's table of MNIST (60,000 digits): a standard network errs in 1.60 %, dropout with logistic units in 1.35
-%, with
-ReLU in 1.25 %, with max-norm in 1.06 %. Here the order is asked of 1,000 digits at half the resolution and layers of 256, where errors are
-ten times as large and a minute is enough. L2, L1, label smoothing and mixup stand beside them, each with what it is said to do. The
-network takes no dropout of its inputs, which the table's recipes have.
+The lecture shows Srivastava's table of MNIST (60,000 digits): a standard network errs in 1.60 %, dropout with logistic units in 1.35 %,
+with ReLU in 1.25 %, with max-norm in 1.06 %. Here the order is asked of 1,000 digits at half the resolution and layers of 256, where
+errors are ten times as large and a minute is enough. L2, L1, label smoothing and mixup stand beside them, each with what it is said to
+do. The network takes no dropout of its inputs, which the table's recipes have.
 
 Early dropout is shown by the angle between the gradients of mini-batches and of all data, which the lecture says shrinks. With 64 units
 a layer this is so for where dropout leads the weights, measured with all units on; the dropped units themselves widen the angle.
