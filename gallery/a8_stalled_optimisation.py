@@ -7,8 +7,8 @@ targets; each has its cure. Here a net of two hidden layers meets each cause and
 of rectifiers of growing depth, and what is left of learning.
 
 Takes about 80 seconds on one core. What comes out: each cause leaves at least five times (mostly a hundred times) as much of the variance
-unlearned as its cure; through sigmoids a gradient loses a factor of about 4 a layer, through rectifiers none. The doctor names all but
-zero weights, of which it says that no gradient arrives, and looks for the cause elsewhere.
+unlearned as its cure; through sigmoids a gradient loses a factor of about 4 a layer, through rectifiers none. The doctor names
+each cause.
 
     python gallery/a8_stalled_optimisation.py [picture.png]
 """

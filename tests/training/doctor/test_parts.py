@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import gnomon
 from gnomon.data import Column, Examples, Integer, Label, Ragged, Spec, Vector
 from gnomon.errors import OptionError
 from gnomon.models import Loss, Model
@@ -183,3 +184,11 @@ def test_pictures_open_what_fit_gives_back() -> None:
     made = gradient_profile(learned, "iris")
     assert len(made.layers) >= 2 and np.isfinite(made.slopes).all()
     assert np.isfinite(loss_landscape(learned, "iris", points=3).loss).all()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_weights_that_start_and_stay_at_zero_are_named(activation) -> None:
+    options = {"net": {"hidden": (16, 16), "activation": activation, "initialiser": "zeros"}}
+    learned = gnomon.fit("classifier", "wine", options=options, epochs=5, progress=False)
+    said = [line for record in learned.history for line in record.get("doctor", ())]
+    assert len(said) == 1 and said[0].startswith("zero weights: those of layer 'encoder.net.0'")

@@ -185,9 +185,22 @@ class Doctor:
     # -- judging ------------------------------------------------------------------------------------------------------
 
     def _judge(self, side: Side, probe: Probe) -> None:
+        layer = self._still_zero(side, probe) if self._turn >= 2 else None
+        if layer is not None:  # it explains everything else that could be seen
+            text = f"zero weights: those of layer '{layer}' are all zero and stay so, since no gradient passes; draw them at random"
+            self.findings.say("unreached", text, player=self._named(side))
+            return
         level = self._levels.get(side.player.name)
         stuck = level is not None and probe.loss > level.value - 0.05 * abs(level.value)
         self.looks.judge(probe, self._turn, player=self._named(side), stuck=stuck)
+
+    def _still_zero(self, side: Side, probe: Probe) -> str | None:
+        """The first layer whose weights are exactly zero after two updates and have an exactly zero gradient, or None."""
+        for name, weight in self._views(side, self._flat(side)).items():
+            gradient = probe.gradients.get(name)
+            if weight.ndim >= 2 and weight.numel() > 1 and gradient is not None and not gradient.any() and not weight.any():
+                return self.prober.layers.get(name, name)
+        return None
 
     def _judge_rates(self, history: Sequence[Mapping[str, Any]]) -> None:
         for side in self.game.sides:
