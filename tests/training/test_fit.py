@@ -130,10 +130,15 @@ def finish(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == 0, errors.decode()
 
 
-KILLED = [("gan", "vector", 0), ("vae", "image", 0), ("flow", "vector", 0), ("vae", "vector", 4)]
+KILLED = [
+    pytest.param("vae", "vector", 4, id="vae-vector-4"),
+    pytest.param("gan", "vector", 0, id="gan-vector-one", marks=pytest.mark.slow),
+    pytest.param("vae", "image", 0, id="vae-image-one", marks=pytest.mark.slow),
+    pytest.param("flow", "vector", 0, id="flow-vector-one", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize(("model", "kind", "seeds"), KILLED, ids=[f"{m}-{k}-{s or 'one'}" for m, k, s in KILLED])
+@pytest.mark.parametrize(("model", "kind", "seeds"), KILLED)
 def test_killed_in_the_middle_and_resumed_equals_uninterrupted(model, kind, seeds, tmp_path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     finish(start("whole", whole, model, kind, seeds))
