@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnomon.blocks.coupling import SplineCoupling
+from gnomon.blocks.bijections import SplineCoupling
 from gnomon.data import Bounded, Categorical, Column, Examples, Image, Periodic, Real, Set, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.flow import Flow

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gnomon.blocks.coupling import Conditioner
+from gnomon.blocks.bijections.conditioner import Conditioner
 
 
 class CategoryChain(nn.Module):

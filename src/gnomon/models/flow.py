@@ -1,6 +1,6 @@
 """Normalising flow: the exact density of tables and images, from which one can also sample.
 
-The invertible maps are in `gnomon.blocks.coupling`, categorical columns in `gnomon.blocks.categories`.
+The invertible maps are in `gnomon.blocks.bijections`, categorical columns in `gnomon.blocks.categories`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gnomon.blocks.autoregressive import AutoregressiveSpline, rotations
+from gnomon.blocks.bijections import AutoregressiveSpline, Bijection, Box, Chain, LULinear, SplineCoupling, rotations, splits, wrapped
 from gnomon.blocks.categories import CategoryChain
 from gnomon.blocks.columns import Layout
-from gnomon.blocks.coupling import Bijection, Box, Chain, LULinear, SplineCoupling, splits, wrapped
 from gnomon.data import Examples, Image, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, tensor, wants

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gnomon.blocks.splines import raw_size, spline_forward, spline_inverse, spline_table
+from gnomon.blocks.bijections import raw_size, spline_forward, spline_inverse, spline_table
 
 VIEWS = {
     "alias",

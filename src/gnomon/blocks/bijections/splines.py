@@ -1,6 +1,6 @@
 """Monotonic rational-quadratic splines on an interval or a circle, both ways, with the log of their derivative.
 
-Pure functions of tensors. Who computes the raw parameters, and what depends on what, is left to `gnomon.blocks.coupling`.
+Pure functions of tensors. Who computes the raw parameters, and what depends on what, is left to the couplings beside.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ MIN_SIZE = 1e-3
 """Smallest width and height of a bin, as a fraction of the interval."""
 MIN_SLOPE = 1e-3
 """Smallest slope at a knot."""
+SPACING = 1.3
+"""Knots start at this many times the quantiles of a standard normal distribution."""
 _UNIT_SLOPE = math.log(math.expm1(1.0 - MIN_SLOPE))
 
 
@@ -66,6 +68,24 @@ def spline_table(raw: Tensor, bound: float | Tensor, *, circular: bool | Tensor 
         ends = slopes.new_ones(()).expand(*raw.shape[:-1], 1)
     slopes = torch.cat([ends, slopes, ends], -1).unsqueeze(-2)
     return torch.cat([starts, sizes, slopes[..., :-1], slopes[..., 1:]], -2)
+
+
+def identity_start(bins: int, bound: float, *, circular: bool = False, turned: bool = False) -> Tensor:
+    """Raw parameters of the identity, with knots closer where a normal distribution has its mass.
+
+    Args:
+        bins: pieces of the spline.
+        bound: half the width of its interval.
+        circular: whether it is one on the circle.
+        turned: whether others beside it are, so that it has room for a turn, which comes first, and for the slope at the ends.
+    """
+    widths = torch.zeros(bins)
+    if not circular and bins > 1:
+        inner = SPACING * torch.special.ndtri(torch.arange(1, bins).double() / bins)
+        limit = torch.tensor([bound], dtype=torch.float64)
+        widths = torch.cat([-limit, inner.clamp(-0.9 * bound, 0.9 * bound), limit]).diff().clamp_min(1e-3).log().float()
+    extra = 2 if turned else 0
+    return torch.cat([torch.zeros(extra // 2), widths, widths, torch.zeros(bins - 1 + extra // 2)])
 
 
 def spline_forward(x: Tensor, table: Tensor, bound: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -136,6 +156,16 @@ def spline_inverse(y: Tensor, table: Tensor, bound: float | Tensor) -> tuple[Ten
     below = torch.addcmul(chord, slope0 + slope1 - 2 * chord, both)
     log_slope = _log_slope(slope0, slope1, chord, rest * rest, both, t * t, below)
     return torch.where(inside, torch.addcmul(left, t, width), y), torch.where(inside, -log_slope, 0.0)
+
+
+def wrapped(angle: Tensor) -> Tensor:
+    """The same angle in [-π, π).
+
+    Example:
+        >>> wrapped(torch.tensor([4.0]))
+        tensor([-2.2832])
+    """
+    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 def _bins(values: Tensor, table: Tensor, row: int) -> tuple[Tensor, ...]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gnomon.blocks.bijections import Bijection, Box, Chain, Conditioner, LULinear, SplineCoupling, splits, wrapped
 from gnomon.blocks.categories import CategoryChain
-from gnomon.blocks.coupling import Bijection, Box, Chain, Conditioner, LULinear, SplineCoupling, splits, wrapped
 from tests.module_contract import Case, CompileContract, ModuleContract, normal, normals, shaken
 
 SMALL: dict[str, Any] = {"hidden": (7,), "bins": 4}

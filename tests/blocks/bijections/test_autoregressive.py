@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gnomon.blocks.autoregressive import AutoregressiveConditioner, AutoregressiveSpline, rotations
+from gnomon.blocks.bijections import AutoregressiveConditioner, AutoregressiveSpline, rotations
 from gnomon.errors import OptionError
 
 
