@@ -136,7 +136,9 @@ def test_weights_that_leave_few_rows_are_told() -> None:
     rng = np.random.default_rng(0)
     plain = {"a": rng.normal(size=100)}
     told = check({**plain, "w": np.r_[1e6, np.ones(99)]}, {"a": rng.normal(size=100)}, weight="w", budget="1s").verdict
-    assert told.startswith("The weights are so uneven that the 100 real rows count as 1: single rows decide")
+    assert told.startswith(
+        "The weights are so uneven that the 100 real rows count as 1: they are judged by 1 of them, drawn by weight. Of 1 real"
+    )
     assert "uneven" not in check({**plain, "w": rng.random(100)}, {"a": rng.normal(size=100)}, weight="w", budget="1s").verdict
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from gnomon.checks import Effort, LeftOut, Sides
-from gnomon.checks.equal_rows import equal_rows, error_beside, labels, p_value, relabelled, share_of, told
+from gnomon.checks.case import Case
+from gnomon.checks.equal_rows import equal_rows, error_beside, evened, labels, p_value, relabelled, share_of, told
 from gnomon.checks.nulls import Pool
+from gnomon.checks.statistics.columns import w1
 
 
 def _sides(real: int, generated: int, *, weight: np.ndarray | None = None, paired: bool = False) -> Sides:
@@ -95,3 +97,24 @@ def test_the_error_beside_a_null_covers_and_gives_way_to_the_other_one() -> None
     assert error_beside(5000.0, draws, lambda: 0.3) == pytest.approx(0.3, rel=0.01)
     assert 0.3 < error_beside(11.0, draws, lambda: 0.3) < near
     assert error_beside(0.0, np.zeros(9), unasked) == 0 and error_beside(0.2, np.zeros(9), lambda: 0.1) == pytest.approx(0.1)
+
+
+def test_uneven_weights_give_way_to_equal_rows_and_even_ones_stay() -> None:
+    rng = np.random.default_rng(0)
+    values, uneven, even = rng.normal(size=(300, 1)), np.exp(2 * rng.normal(size=300)), rng.uniform(0.5, 1.5, size=300)
+    rows = evened(Sides.of(values, values, weights=(None, uneven)))
+    assert rows.generated.weight is None
+    assert len(rows.real) == 300
+    assert 5 < len(rows.generated) < 150
+    for kept in (Sides.of(values, values, weights=(even, even)), Sides.of(values, values, weights=(uneven - 1, None))):
+        assert evened(kept) is kept
+
+
+def test_p_values_stay_valid_where_a_few_heavy_rows_decide() -> None:
+    """Rows of a neighbouring normal distribution, weighted so as to stand for the standard one: relabelling rejects 20 % at 5 %."""
+    rng, small = np.random.default_rng(1), 0
+    for _ in range(150):
+        real, other = rng.normal(size=(1000, 1)), rng.normal(1.6, size=(1000, 1))
+        sides = evened(Sides.of(real, other, weights=(None, np.exp(-1.6 * other[:, 0]))))
+        small += w1(Case(sides=sides, effort=Effort(draws=99, more_draws=0)))[0].p <= 0.05
+    assert small <= 15

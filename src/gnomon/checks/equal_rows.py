@@ -20,6 +20,11 @@ from gnomon.checks.statistic import LeftOut
 Labels = NDArray[np.bool_]
 Direction = Literal["low", "high", "both"]
 
+UNEVEN = 500
+"""Weighted rows that count as fewer than this may be too few to be relabelled with their weights …"""
+SHARE = 0.5
+"""… if they also count as less than this share of their number: their weights then vary as widely as exponential ones."""
+
 _LABELS = 2**22  # labels made at once
 _WORD = 64  # relabellings come in multiples of this, which some measures look at together
 
@@ -44,6 +49,18 @@ def equal_rows(sides: Sides, rows: int, *, fewest: int) -> Sides:
     if made.rows < fewest:
         raise LeftOut(f"the weights vary so much that only {made.rows} rows of equal weight can be drawn; it wants at least {fewest}")
     return made.take(min(rows, made.rows))
+
+
+def evened(sides: Sides) -> Sides:
+    """The sides, or, where weights are so uneven that relabelling rows with their weights would give too small p-values, equal rows.
+
+    That is so where the rows of a side count as fewer than `UNEVEN`, and as less than half of their number: single heavy rows then
+    decide, and they stay on their side. Rows drawn by their weight know no such rows. Signed weights cannot be drawn by.
+    """
+    for side in (sides.real, sides.generated):
+        if side.weight is not None and side.effective < min(UNEVEN, SHARE * len(side)) and not (side.weight < 0).any():
+            return sides.once("equally weighted", lambda: _equally_weighted(sides))
+    return sides
 
 
 def told(part: Sides, sides: Sides) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gnomon import registry
 from gnomon.checks.case import Case
+from gnomon.checks.equal_rows import evened
 from gnomon.checks.gathering.features import Features, enriched
 from gnomon.checks.gathering.sources import Reading, case_of_data
 from gnomon.checks.reports import collecting
@@ -25,9 +27,6 @@ from gnomon.learned import Learned
 
 FEW = 20
 """Fewer rows on a side are said to be few at the head of the verdict."""
-
-UNEVEN = 50
-"""So are weighted rows that count as fewer than this: relabelling rows with their weights is right for many of them only."""
 
 
 def check(
@@ -114,6 +113,9 @@ def judge(
     """
     rows: list[Statistic] = []
     told = list(notes)
+    given = case.sides
+    if given is not None:
+        case = replace(case, sides=evened(given))
     for name in registry.statistics:
         try:
             rows += registry.statistics[name](case)
@@ -121,21 +123,21 @@ def judge(
             told.append(f"{name} is left out: {reason}")
     told += [str(case.effort), f"seed {case.seed}"]
     shown = collecting.collect(case, rows)
-    said = [*warnings, *_too_few(case.sides)]
+    said = [*warnings, *_too_few(given, case.sides)]
     return Report(rows, rows=_sizes(case), title=title, notes=told, warnings=said, pictures=shown, encoder=encoder)
 
 
-def _too_few(sides: Sides | None) -> list[str]:
+def _too_few(given: Sides | None, judged: Sides | None) -> list[str]:
     """What has to be said where no check could find much."""
-    if sides is None:
+    if given is None or judged is None:
         return []
     made = []
-    for name, side in (("real", sides.real), ("generated", sides.generated)):
-        if len(side) < FEW:
-            made.append(f"Of {len(side)} {name} row{'s' if len(side) > 1 else ''} little can be said: even gross faults may go unseen")
-        elif side.weight is not None and side.effective < min(UNEVEN, len(side) / 2):
-            told = f"The weights are so uneven that the {len(side):,} {name} rows count as {number(side.effective)}"
-            made.append(f"{told}: single rows decide, and p-values may be too small")
+    for name, side, left in (("real", given.real, judged.real), ("generated", given.generated, judged.generated)):
+        if side.weight is not None and left.weight is None and len(left) < len(side):
+            counted = f"The weights are so uneven that the {len(side):,} {name} rows count as {number(side.effective)}"
+            made.append(f"{counted}: they are judged by {len(left):,} of them, drawn by weight")
+        if len(left) < FEW:
+            made.append(f"Of {len(left)} {name} row{'s' if len(left) > 1 else ''} little can be said: even gross faults may go unseen")
     return made
 
 
