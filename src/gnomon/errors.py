@@ -3,6 +3,10 @@
 Every room raises these; the command line prints their text and nothing else.
 """
 
+import re
+
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
 
 class GnomonError(Exception):
     """Base of all errors raised on purpose; its text is one line for the user."""
@@ -26,3 +30,8 @@ class RunError(GnomonError, RuntimeError):
 
 class TrainingError(GnomonError, RuntimeError):
     """Training cannot start or go on: a diverged loss, a batch too small, a missing device."""
+
+
+def visible(text: str) -> str:
+    """A text without characters that no page may hold, that steer a terminal, or that would turn the text around them."""
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -374,3 +374,10 @@ def test_range_test(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0 and 1e-5 < json.loads(out)["suggestion"] < 1
     assert (place / "rates.svg").read_text().startswith("<?xml")
     assert "already exists" in refused(capsys, "fit", "classifier", "wine", "--range-test", "-o", place / "rates.svg")
+
+
+def test_names_that_steer_a_terminal_are_shown_without_their_power(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "flow", "a\x1b[31mb.csv", "--out", "unused"]) == 2
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "'a\N{REPLACEMENT CHARACTER}[31mb.csv' is no file" in said

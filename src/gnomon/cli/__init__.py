@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from gnomon.errors import GnomonError
+from gnomon.errors import GnomonError, visible
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -94,5 +94,5 @@ def _fault(error: Exception) -> str:
 def _complain(error: BaseException, text: str, said: Sequence[str]) -> int:
     if "--debug" in said:
         traceback.print_exception(error)
-    print(f"gnomon: {' '.join(text.split())}", file=sys.stderr)
+    print(f"gnomon: {visible(' '.join(text.split()))}", file=sys.stderr)
     return BAD_INPUT

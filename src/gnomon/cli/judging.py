@@ -90,7 +90,7 @@ def _told(report: Any) -> str:
 
 def _short(text: str, most: int = 2000) -> str:
     """A text on one line that steers no terminal, its middle left out if it is too long."""
-    from gnomon.checks.reports.report import visible
+    from gnomon.errors import visible
 
     flat = visible(" ".join(text.split()))
     return flat if len(flat) <= most else f"{flat[: most // 2]}…{flat[-(most - 1 - most // 2) :]}"

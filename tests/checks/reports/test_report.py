@@ -15,9 +15,9 @@ import pytest
 
 from gnomon.checks import Case, Effort, Report, Sides, Statistic, check, judge
 from gnomon.checks.reports.figures import DARK, LIGHT, printable
-from gnomon.checks.reports.report import refuse_folder, visible
+from gnomon.checks.reports.report import refuse_folder
 from gnomon.data import Categorical, Column
-from gnomon.errors import RunError
+from gnomon.errors import RunError, visible
 from tests.checks.samples import sides
 
 SMALL = Effort(draws=49, more_draws=50, retrainings=2, joint_rows=60)

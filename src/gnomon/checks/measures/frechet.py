@@ -128,10 +128,6 @@ class Moments:
             raise DataError("a covariance wants at least two rows with weights that sum to more than 0")
         return self.scatter / freedom
 
-    def turned(self, basis: Floats) -> Moments:
-        """Moments of ``rows @ basis`` for a basis ``(D, K)``."""
-        return Moments(self.total, self.squares, self.mean @ basis, basis.T @ self.scatter @ basis)
-
 
 # ---- samples -------------------------------------------------------------------------------------------------------------
 

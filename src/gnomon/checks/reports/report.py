@@ -9,7 +9,6 @@ import base64
 import json
 import math
 import os
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,12 +19,11 @@ from gnomon import __version__
 from gnomon.checks.reports import verdict as verdicts
 from gnomon.checks.reports.collecting import Pictures
 from gnomon.checks.statistic import Statistic, number, plus_minus
-from gnomon.errors import RunError
+from gnomon.errors import RunError, visible
 from gnomon.learned import Learned
 from gnomon.learned.runs import PARTIAL, replaced
 
 FORMAT = 1
-_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 MOST_ROWS = 30
 """Longer tables of statistics show one row of each statistic, and all of them behind a click."""
 
@@ -219,11 +217,6 @@ def _put(folder: Path, contents: Mapping[str, str]) -> None:
         (folder / last).unlink(missing_ok=True)
         for file in (*(other for other in contents if other != last), last):
             os.replace(waiting / file, folder / file)
-
-
-def visible(text: str) -> str:
-    """A text without characters that no page may hold, that steer a terminal, or that would turn the text around them."""
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _visible(value: Any) -> Any:

@@ -47,12 +47,20 @@ def settle(parts: dict[str, Part], *, missing: str, absent: bool, place: str) ->
         gone = np.logical_or.reduce(list(bad.values()))
         kept = np.flatnonzero(~gone)
         if not len(kept):
-            raise DataError(f'{place}every row has a missing value; fill them with missing="impute" or drop the emptiest column')
+            raise DataError(f'{place}every row has a missing value{_emptiest(parts)}; fill them with missing="impute" or leave that out')
         parts = {role: _take(part, kept) for role, part in parts.items()}
         notices.append(f"{place}dropped {int(gone.sum())} of {len(gone)} rows with missing values")
     if "weight" in parts:
         _check_weights(parts["weight"], place)
     return parts, kept, notices
+
+
+def _emptiest(parts: dict[str, Part]) -> str:
+    """Which column lacks most values, in words; empty where none is a column."""
+    tables = {role: part for role, part in parts.items() if not isinstance(part.values, Tensor)}
+    lacking = [(float(np.isnan(numbers).mean()), column.name) for role, part in tables.items() for column, numbers in _columns(role, part)]
+    share, name = max(lacking, default=(0.0, ""))
+    return f" (column '{name}' lacks {share:.0%} of its values)" if share else ""
 
 
 def _columns(role: str, part: Part) -> Iterator[tuple[Column, np.ndarray]]:

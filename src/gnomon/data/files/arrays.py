@@ -95,6 +95,8 @@ def as_column(value: Any, name: str, where: str = "") -> pa.Array | pa.ChunkedAr
         if isinstance(value, np.ndarray):
             return _array_column(value, name, where)
         return pa.array(value, from_pandas=True)
+    except UnicodeError as error:
+        raise DataError(f"{where}column '{name}' holds half of a surrogate pair, which is no valid text; mend or remove it") from error
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, OverflowError) as error:
         raise DataError(mixed(value, name, where)) from error
 
