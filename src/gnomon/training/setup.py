@@ -38,7 +38,7 @@ from gnomon.training.settings import Settings, resolve
 from gnomon.training.supply import Request, Supply, supply
 from gnomon.training.team import join
 
-DOCTORS_ROWS = 10_000  # of either side that are looked at before the first turn
+DOCTORS_ROWS = 4_000  # of either side that are looked at before the first turn
 KEPT_BYTES = 2**28
 """Training rows given in memory are kept with the result up to this size, since nothing else could find them again."""
 

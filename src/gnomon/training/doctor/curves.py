@@ -23,7 +23,9 @@ LEFT = 0.25  # of the first loss, still there on held-out rows: nothing of the k
 def series(history: History, key: str) -> np.ndarray:
     """Finite values of a metric (means over seeds trained together), by epoch."""
     values = [entry.get(key) for entry in history]
-    numbers = [float(np.mean(v)) for v in values if isinstance(v, (int, float, list)) and not isinstance(v, bool)]
+    numbers = [
+        float(np.mean(v)) if isinstance(v, list) else v for v in values if isinstance(v, (int, float, list)) and not isinstance(v, bool)
+    ]
     return np.array([v for v in numbers if math.isfinite(v)], dtype=np.float64)
 
 
@@ -139,5 +141,5 @@ def flat(history: History, key: str) -> bool:
 
 def above(history: History, key: str, level: float) -> bool:
     """Whether the last three epochs' values all lie above `level`."""
-    values = series(history, key)[-3:]
+    values = series(history[-3:], key)
     return len(values) == 3 and bool(np.all(values > level))

@@ -20,7 +20,7 @@ from gnomon.training.doctor.probe import Probe, Prober, lengths
 from gnomon.training.doctor.rates import Level, Step
 from gnomon.training.game import Game, Side
 
-TURNS = frozenset(10**k - 1 for k in range(12)) | frozenset(3 * 10**k - 1 for k in range(12))
+TURNS = frozenset(6**k - 1 for k in range(16))
 PROBE = 256  # rows that are kept: for progress, samples and codes
 PROGRESS_ROWS = 128  # of these, on which progress is measured
 CHUNKS = 4
@@ -86,7 +86,7 @@ class Doctor:
         return self.findings.take()
 
     def due(self, turn: int) -> bool:
-        """Whether to look before this turn: at 0, 2, 9, 29, 99, 299, …"""
+        """Whether to look before this turn: at 0, 5, 35, 215, 1295, …"""
         self._turn = turn
         if turn in TURNS:
             self._looked = turn
@@ -196,6 +196,8 @@ class Doctor:
 
     def _still_zero(self, side: Side, probe: Probe) -> str | None:
         """The first layer whose weights are exactly zero after two updates and have an exactly zero gradient, or None."""
+        if all(probe.sizes.values()):
+            return None
         for name, weight in self._views(side, self._flat(side)).items():
             gradient = probe.gradients.get(name)
             if weight.ndim >= 2 and weight.numel() > 1 and gradient is not None and not gradient.any() and not weight.any():
@@ -273,16 +275,13 @@ class Doctor:
             self.findings.say("finite", nonfinite.culprit(self.prober, side, batch, probe, max(0, self._turn)), player=self._named(side))
 
     def _last_look(self) -> None:
-        """Two more looks at every player, on rows kept from the start, if the one before is long past."""
+        """One more look at every player, on rows kept from the start, if the one before is long past."""
         if self._probe is None or len(self._probe) < 16 or self._turn + 1 < 1.5 * (self._looked + 1):
             return
-        rows = self._probe[:PROGRESS_ROWS]
-        middle = len(rows) // 2
         for side in self.game.sides:
-            for part in (rows[:middle], rows[middle:]):
-                probe = self.prober.look(side, part)
-                if probe.finite:
-                    self._judge(side, probe)
+            probe = self.prober.look(side, self._probe[: PROGRESS_ROWS // 2])
+            if probe.finite:
+                self._judge(side, probe)
 
     # -- measuring ----------------------------------------------------------------------------------------------------
 
@@ -296,7 +295,7 @@ class Doctor:
         relative = [a / b if b > 0 else 0.0 for a, b in zip(gone, sizes, strict=True)]
         largest = names[max(range(len(names)), key=relative.__getitem__)]
         reach = math.hypot(*probe.sizes.values()) * read[-1]
-        after = self.prober.loss(side, batch)
+        (after,) = self.prober.losses(side, [batch])
         return Step(
             turn=self._turn,
             before=probe.loss,
@@ -324,7 +323,7 @@ class Doctor:
         rows = self._probe[:PROGRESS_ROWS]
         size = max(2, math.ceil(len(rows) / CHUNKS))
         parts = [rows[i : i + size] for i in range(0, len(rows), size)]
-        return [self.prober.loss(self.game.sides[0], part) for part in parts if len(part) > 1]
+        return self.prober.losses(self.game.sides[0], [part for part in parts if len(part) > 1])
 
     def _nothing_learned(self) -> bool:
         """Whether the loss on the rows kept from the start fell neither in all parts nor by much."""

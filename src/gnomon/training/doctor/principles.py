@@ -57,8 +57,8 @@ def faults(prober: Prober, probe: Examples, history: History, first: Mapping[str
     if _can(model, "encode", "decode", "log_prob"):
         found.append(_inversion(prober, rows))
     elif _can(model, "encode"):
-        found.append(_posterior(prober, rows))
-    elif (kl := _divergence(prober, rows)) is not None and kl < NATS:
+        found.append(_posterior(prober, rows, history))
+    elif (kl := _divergence(prober, rows, history)) is not None and kl < NATS:
         found.append(("posterior", f"the posterior has collapsed: the code tells {kl:.2g} nats about an example; {_WIDER}"))
     return [fault for fault in found if fault is not None]
 
@@ -91,12 +91,12 @@ def _inversion(prober: Prober, rows: Examples) -> Fault | None:
     )
 
 
-def _posterior(prober: Prober, rows: Examples) -> Fault | None:
+def _posterior(prober: Prober, rows: Examples, history: History) -> Fault | None:
     code = prober.call("encode", rows)
     if not isinstance(code, Tensor) or code.ndim != 2 or not torch.isfinite(code).all():
         return None
     variance = code.float().var(0)
-    kl = _divergence(prober, rows)
+    kl = _divergence(prober, rows, history)
     limit = 1e-8 if kl is None else ACTIVE
     if bool((variance > limit).any()):
         return None
@@ -105,10 +105,11 @@ def _posterior(prober: Prober, rows: Examples) -> Fault | None:
     return "posterior", f"{what}: none of {len(variance)} latent dimensions changes with the example{told}; {_WIDER}"
 
 
-def _divergence(prober: Prober, rows: Examples) -> float | None:
-    """The mean of the part of the loss that is called a divergence, in nats per example."""
+def _divergence(prober: Prober, rows: Examples, history: History) -> float | None:
+    """The mean of the part of the loss that is called a divergence, in nats per example; None if the loss has none."""
     sides = prober.game.sides
-    if len(sides) != 1:
+    named = {key.rpartition("/")[2].lower() for key in history[-1]} if history else set(_DIVERGENCES)
+    if len(sides) != 1 or not named.intersection(_DIVERGENCES):
         return None
     parts = {name.lower(): value for name, value in prober.parts(sides[0], rows).items()}
     return next((parts[name] for name in _DIVERGENCES if name in parts), None)

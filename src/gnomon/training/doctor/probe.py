@@ -6,7 +6,7 @@ Weights, buffers, gradients, random numbers, modes and the optimiser are afterwa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +61,7 @@ class Prober:
     def __init__(self, game: Game, *, seed: int, precision: str = "float32") -> None:
         self.game, self.seed, self.precision = game, seed, precision
         self.layers = layer_names(game.model)
+        self._buffered = [(module, name) for module in game.model.modules() for name in module._buffers]
 
     def look(self, side: Side, batch: Examples, *, hunt: bool = False) -> Probe:
         """The loss of `side` on `batch`, watched, and its gradient."""
@@ -68,11 +69,15 @@ class Prober:
             compute = self._computing(side, own | others, batch)
             return watched(compute, own, others, self.layers, batch, hunt=hunt)
 
-    def loss(self, side: Side, batch: Examples) -> float:
-        """The mean loss of `side` on `batch`."""
+    def losses(self, side: Side, batches: Sequence[Examples]) -> list[float]:
+        """The mean loss of `side` on each of some batches, each with the same random numbers."""
+        found: list[float] = []
         with torch.no_grad(), self._quiet(), self._weights(side) as (own, others):
-            loss = self._computing(side, own | others, batch)()
-            return float(loss.total / loss.weight)
+            for batch in batches:
+                randomness.seed(self.seed, self.game.device)
+                loss = self._computing(side, own | others, batch)()
+                found.append(float(loss.total / loss.weight))
+        return found
 
     def parts(self, side: Side, batch: Examples) -> dict[str, float]:
         """The named parts of the loss of `side` on `batch`, as means."""
@@ -109,7 +114,7 @@ class Prober:
             }
             yield _parted(first, side)
             return
-        with _buffers_kept(self.game.model):
+        with self._buffers_kept():
             flags = [(t, t.requires_grad) for leaves in owned.values() for t in leaves.values()]
             for each, leaves in owned.items():
                 for t in leaves.values():
@@ -119,6 +124,19 @@ class Prober:
             finally:
                 for t, flag in flags:
                     t.requires_grad_(flag)
+
+    @contextmanager
+    def _buffers_kept(self) -> Iterator[None]:
+        """After the block the model's buffers are the tensors they were, with the values they had."""
+        found = ((module, name, module._buffers.get(name)) for module, name in self._buffered)
+        kept = [(module, name, buffer, buffer.clone()) for module, name, buffer in found if buffer is not None]
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for module, name, buffer, values in kept:
+                    module._buffers[name] = buffer
+                    buffer.copy_(values)  # always: batch normalisation moves its statistics without counting it as a change
 
     @contextmanager
     def _quiet(self, *, training: bool = True) -> Iterator[None]:
@@ -140,19 +158,6 @@ class Prober:
 def _parted(owned: Mapping[Side, dict[str, Tensor]], side: Side | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     own = {} if side is None else dict(owned[side])
     return own, {name: t for each, leaves in owned.items() if each is not side for name, t in leaves.items()}
-
-
-@contextmanager
-def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """After the block the model's buffers are the tensors they were, with the values they had."""
-    kept = [(m, name, b, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, values in kept:
-                module._buffers[name] = buffer
-                buffer.copy_(values)  # always: batch normalisation moves its statistics without counting it as a change
 
 
 def watched(
