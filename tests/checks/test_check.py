@@ -266,7 +266,7 @@ def test_faults_at_ten_thousand_rows_are_named() -> None:
         x[:, 4] = np.round(x[:, 4] * 2) / 2
 
     assert not changed(lambda x: None).findings
-    assert all("x7" in finding for finding in changed(shift).findings) and changed(shift).findings
+    assert "'x7'" in changed(shift).findings[0]
     assert any("'x2'" in finding for finding in changed(lost_mode).findings)
     assert any("'x0' and 'x1'" in finding for finding in changed(decorrelate).findings)
     assert any("'x4'" in finding for finding in changed(rounded).findings)
