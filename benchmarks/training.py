@@ -280,7 +280,7 @@ def works(quick: bool) -> dict[str, Work]:
         "mlp64": regression(64, (10, 1)),
         "mlp256": regression(256, (5, 1)),
         "cnn28": images(cnn28, (1, 28, 28), 64 * (8 if quick else 60), 64, (2, 1)),
-        "resnet20": images(resnet20, (3, 32, 32), 32 * (2 if quick else 12), 32, (2, 1)),
+        "resnet20": images(resnet20, (3, 32, 32), 32 * (2 if quick else 40), 32, (2, 1)),
     }
 
 

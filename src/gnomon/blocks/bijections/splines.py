@@ -55,19 +55,20 @@ def spline_table(raw: Tensor, bound: float | Tensor, *, circular: bool | Tensor 
     tied = not isinstance(circular, bool) or circular
     bins = (raw.shape[-1] + (0 if tied else 1)) // 3
     least = min(MIN_SIZE, 0.1 / bins)
-    half = bound[..., None, None] if isinstance(bound, Tensor) else bound
-    sizes = raw[..., : 2 * bins].unflatten(-1, (2, bins)).softmax(-1) * (2 * half * (1 - bins * least)) + 2 * half * least
-    starts = sizes.cumsum(-1) - sizes - half
-    slopes = functional.softplus(raw[..., 2 * bins :] + _UNIT_SLOPE) + MIN_SLOPE
+    first = raw.movedim(-1, 0).contiguous()  # what runs over bins comes first, in memory too: a CPU is then several times as fast
+    shares = first[: 2 * bins].unflatten(0, (2, bins)).softmax(1)
+    sizes = shares * (2 * bound * (1 - bins * least)) + 2 * bound * least
+    starts = sizes.cumsum(1) - sizes - bound
+    slopes = functional.softplus(first[2 * bins :] + _UNIT_SLOPE) + MIN_SLOPE
     if tied:
-        ends = slopes[..., :1]
+        ends = slopes[:1]
         if isinstance(circular, Tensor):
-            ends = torch.where(circular[..., None], ends, 1.0)
-        slopes = slopes[..., 1:]
+            ends = torch.where(circular, ends, 1.0)
+        slopes = slopes[1:]
     else:
-        ends = slopes.new_ones(()).expand(*raw.shape[:-1], 1)
-    slopes = torch.cat([ends, slopes, ends], -1).unsqueeze(-2)
-    return torch.cat([starts, sizes, slopes[..., :-1], slopes[..., 1:]], -2)
+        ends = slopes.new_ones(()).expand(1, *raw.shape[:-1])
+    left, right = torch.cat([ends, slopes]), torch.cat([slopes, ends])
+    return torch.cat([starts, sizes, left[None], right[None]]).movedim((0, 1), (-2, -1))
 
 
 def identity_start(bins: int, bound: float, *, circular: bool = False, turned: bool = False) -> Tensor:
@@ -170,8 +171,9 @@ def wrapped(angle: Tensor) -> Tensor:
 
 def _bins(values: Tensor, table: Tensor, row: int) -> tuple[Tensor, ...]:
     """The six entries of the bin of each value, found among the starts in `row`: one comparison, one gather."""
-    index = (values.unsqueeze(-1) >= table[..., row, 1:]).sum(-1)
-    return table.gather(-1, index[..., None, None].expand(*table.shape[:-1], 1)).squeeze(-1).unbind(-1)
+    table = table.movedim((-2, -1), (0, 1))
+    index = (values >= table[row, 1:]).sum(0)
+    return table.gather(1, index.expand(6, 1, *index.shape)).squeeze(1).unbind(0)
 
 
 def _log_slope(slope0: Tensor, slope1: Tensor, chord: Tensor, rests: Tensor, both: Tensor, squares: Tensor, below: Tensor) -> Tensor:
