@@ -72,11 +72,17 @@ class CategoryChain(nn.Module):
 
     def sample(self, n: int, given: Tensor | None = None) -> Tensor:
         """``(n, columns)`` int64 codes, drawn with torch's global generator; `given` is ``(n, given)`` or None."""
+        return self.sample_and_log_prob(n, given)[0]
+
+    def sample_and_log_prob(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The codes that `sample` draws, and their log-probability in nats, ``(n,)``."""
         seen = self.codes.new_zeros(n, 0).to(next(self.logits.parameters()).dtype)
         drawn: list[Tensor] = []
+        total = seen.new_zeros(n)
         for count, conditioner in zip(self.classes, self.logits, strict=True):
             logits = conditioner(seen if given is None else torch.cat([given, seen], 1))
             waiting = -torch.log(torch.rand_like(logits))  # the class whose exponential clock rings first
             drawn.append((logits - waiting.log()).argmax(1, keepdim=True))
+            total = total + logits.log_softmax(-1).gather(1, drawn[-1]).squeeze(1)
             seen = torch.cat([seen, (drawn[-1] == torch.arange(count, device=seen.device)).to(seen.dtype)], 1)
-        return torch.cat(drawn, 1)
+        return torch.cat(drawn, 1), total

@@ -7,53 +7,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from gnomon.blocks.bijections import AutoregressiveSpline, Bijection, Box, Chain, LULinear, SplineCoupling, rotations, splits, wrapped
+from gnomon.blocks.bijections import Box, Chain, wrapped
 from gnomon.blocks.categories import CategoryChain
 from gnomon.blocks.columns import Layout
 from gnomon.data import Examples, Image, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, tensor, wants
 from gnomon.networks import Condition
-from gnomon.options import unknown
+from gnomon.networks.transforms import Mixing, Plan, bijections, find
 
-Mixing = Literal["auto", "lu", "none"]
-_TRANSFORMS = ("coupling", "autoregressive")
-_MIXED_AT_MOST = 128  # columns: beyond, the triangles of "auto" mixing would outweigh the networks
+_FARTHEST = 1e8  # standard deviations: numbers beyond, infinities too, count as there, so that gradients stay finite
 
 
 class Flow(Model):
-    """Normalising flow: rational-quadratic spline couplings between data and noise, and softmaxes for categories.
+    """Normalising flow: invertible maps between data and noise, by default spline couplings, and softmaxes for categories.
 
     Maximises log p(x | given) = log p(categories | given) + log p(noise) + log |det d noise / d numbers| in nats per example,
-    where the couplings see the categories. Numbers on the line have normal noise; angles have uniform noise on the circle and are
+    where the maps see the categories. Numbers on the line have normal noise; angles have uniform noise on the circle and are
     moved on the circle; pixels with levels never leave their range once `enclose` has told it.
 
     Args:
         spec: x a Vector or an Image; given, if any, is shown to every network: the density is p(x | given).
-        transform: "coupling": half of the columns is moved, depending on the other half, equally quick both ways; or "autoregressive":
-            each column is moved, depending on those before it, often the better density, while sampling takes one step per column.
+        transform: name in `networks.transforms.TRANSFORMS`. "coupling": half of the columns is moved by splines, depending on the other
+            half, equally quick both ways; "autoregressive": each column is moved, depending on those before it, often the better
+            density, while sampling takes one step per column. For numbers without angles: "affine" and "affine_autoregressive", which
+            stretch and shift instead (one column alone stays normal), "planar" and "radial". For images: "multiscale", whose
+            convolutional couplings see pixels beside each other.
         transforms: number of couplings; None takes 4, from 5 columns on 6, or where `mixing` leaves columns out as many (up to 16) as
-            part every two of them.
+            part every two of them; twice as many (up to 16) affine ones, 16 of "planar" and "radial", 4 at each scale of "multiscale".
         bins: pieces of each spline.
-        hidden: width of each hidden layer of the networks.
+        hidden: width of each hidden layer of the networks; None takes 128,128, and of "multiscale" 32,32 channels.
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number is set to zero in training; None takes 0.2 from 16 columns on, where small
             data would be learned by heart, and 0 below, where edges need to be sharp.
         bound: half the width of the interval inside which splines act, in standard deviations.
-        mixing: what numbers go through after every second coupling: "lu" a learned linear map, "none" nothing; "auto" takes "lu"
-            from 3 to 128 numbers.
+        mixing: what numbers (of "multiscale" the channels of a pixel) go through after every second coupling: "lu" a learned linear
+            map, "orthogonal" a learned rotation, "permutation" another order, "none" nothing; "auto" takes "lu" from 3 to 128 numbers
+            and for channels, but nothing beside "planar" and "radial".
+        actnorm: whether numbers (channels) are brought to mean zero and one scale before each coupling, by the first batch.
         frequencies: how many octaves of waves of the numbers a coupling's network sees beside the numbers, so that it can turn
             sharply; None takes 3 for one or two columns, where they pay, and 0 beyond, where they lead small data astray.
         size: factor on the widths.
 
     Raises:
         DataError: x is neither a Vector nor an Image, or has no columns.
-        OptionError: an option out of range.
+        OptionError: an option out of range, or a transform that does not move such data.
 
     Reference: Durkan et al. 2019, https://arxiv.org/abs/1906.04032
 
@@ -79,14 +83,15 @@ class Flow(Model):
         self,
         spec: Spec,
         *,
-        transform: Literal["coupling", "autoregressive"] = "coupling",
+        transform: str = "coupling",
         transforms: int | None = None,
         bins: int = 16,
-        hidden: Sequence[int] = (128, 128),
+        hidden: Sequence[int] | None = None,
         activation: str = "silu",
         dropout: float | None = None,
         bound: float = 4.0,
         mixing: Mixing = "auto",
+        actnorm: bool = False,
         frequencies: int | None = None,
         size: float = 1.0,
     ) -> None:
@@ -94,8 +99,6 @@ class Flow(Model):
         kind = wants(spec, (Vector, Image), by="Flow")
         width = math.prod(kind.shape)
         _check(width, transforms=transforms, bins=bins, bound=bound, frequencies=frequencies, size=size)
-        if transform not in _TRANSFORMS:
-            raise OptionError(unknown("transform", transform, _TRANSFORMS, owner="Flow"))
         self.shape = kind.shape
         self.layout = Layout(tuple(range(width)), (), (), ()) if isinstance(kind, Image) else Layout.of(kind)
         self.plain = self.layout.reals == tuple(range(width))
@@ -107,35 +110,20 @@ class Flow(Model):
         self.condition = Condition(spec.given)
         if dropout is None:
             dropout = 0.2 if width >= 16 else 0.0
-        network: dict[str, Any] = {"hidden": tuple(max(1, round(h * size)) for h in hidden), "activation": activation, "dropout": dropout}
+        plan = Plan(
+            self.numbers, tuple(kind.names[i] for i in self.layout.angles) if isinstance(kind, Vector) else (),
+            shape=kind.shape if isinstance(kind, Image) else None, transforms=transforms, bins=bins, bound=bound, frequencies=frequencies,
+            mixing=mixing, actnorm=actnorm,
+        )  # fmt: skip
+        network: dict[str, Any] = {"activation": activation, "dropout": dropout}
+        network["hidden"] = tuple(max(1, round(h * size)) for h in (find(transform).hidden if hidden is None else hidden))
         given = self.condition.outputs
         self.categories = CategoryChain(self.layout.classes, given=given, **network) if self.layout.labels else None
         given += self.categories.outputs if self.categories is not None else 0
-        mixed = mixing == "lu" or (mixing == "auto" and 3 <= self.numbers <= _MIXED_AT_MOST)
-        columns = self.numbers + self.angles
-        if transforms is None:
-            transforms = _usual_transforms(columns, alone=self.angles > 0 or not mixed)
-        if frequencies is None:
-            frequencies = 3 if columns <= 2 else 0
-        coupling = {"given": given, "bins": bins, "bound": bound, "frequencies": frequencies, **network}
-        self.bijection = self._chain(kind, transform, transforms, coupling, mixed) if columns else None
-
-    def _chain(self, kind: Vector | Image, transform: str, transforms: int, options: dict[str, Any], mixed: bool) -> Chain:
-        """From numbers, then angles, to noise."""
-        columns = self.numbers + self.angles
-        steps: list[Bijection] = []
-        if isinstance(kind, Image) and kind.levels is not None:
-            steps.append(Box(columns, torch.tensor(-math.inf), torch.tensor(math.inf)))
-        circular = tuple(range(self.numbers, columns))
-        moves = zip(splits(columns, transforms), rotations(columns, transforms), strict=True)
-        for i, (moved, order) in enumerate(moves):
-            if transform == "coupling":
-                steps.append(SplineCoupling(columns, moved=moved, circular=circular, **options))
-            else:
-                steps.append(AutoregressiveSpline(columns, order=order, circular=circular, **options))
-            if mixed and self.numbers and i % 2:
-                steps.append(LULinear(columns, columns=self.numbers))
-        return Chain(steps)
+        steps = bijections(transform, replace(plan, given=given, network=network))
+        if steps and isinstance(kind, Image) and kind.levels is not None:
+            steps = [Box(self.numbers, torch.tensor(-math.inf), torch.tensor(math.inf)), *steps]
+        self.bijection = Chain(steps) if steps else None
 
     def enclose(self, low: Tensor, high: Tensor) -> None:
         """Say where pixels with levels end in network space, so that the density is zero beyond; `fit` does this before it starts.
@@ -200,18 +188,38 @@ class Flow(Model):
             n: how many.
             given: ``(n, given columns)`` or None.
         """
+        return self.sample_and_log_prob(n, given)[0]
+
+    def sample_and_log_prob(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``(n, *x)`` in network space and its log-density ``(n,)``, as `log_prob` gives it, in one pass.
+
+        Args:
+            n: how many.
+            given: ``(n, given columns)`` or None.
+
+        Example:
+            >>> flow = Flow(Spec(Vector.real(2)), transforms=2)
+            >>> x, log_prob = flow.sample_and_log_prob(5)
+            >>> torch.allclose(log_prob, flow.log_prob(Examples(x)), atol=1e-4)
+            True
+        """
         seen = self.condition(given, n)
-        codes = None if self.categories is None else self.categories.sample(n, seen)
+        codes, log_prob = (None, self.origin.expand(n)) if self.categories is None else self.categories.sample_and_log_prob(n, seen)
         line = torch.randn_like(self.origin.expand(n, self.numbers))
         circle = torch.rand_like(self.origin.expand(n, self.angles)) * (2 * math.pi) - math.pi
-        return self._from_noise(torch.cat([line, circle], 1), codes, seen)
+        numbers = torch.cat([line, circle], 1)
+        if self.bijection is not None:
+            log_prob = log_prob + self._base_log_prob(numbers)
+            numbers, log_det = self.bijection.inverse_and_log_det(numbers, self._seen(codes, seen))
+            log_prob = log_prob - log_det
+        return self._laid(numbers, codes).unflatten(1, self.shape), log_prob
 
     # ---- parts --------------------------------------------------------------------------------------------------------
 
     def _read(self, batch: Examples) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Numbers and angles ``(n, numbers + angles)``, codes ``(n, labels)``, and the condition's vector."""
         numbers, codes = self._parted(tensor(batch.x).flatten(1))
-        return numbers, codes, self.condition(batch.given, len(batch))
+        return numbers.clamp(-_FARTHEST, _FARTHEST), codes, self.condition(batch.given, len(batch))
 
     def _parted(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.plain:
@@ -243,13 +251,6 @@ class Flow(Model):
         line = noise if not self.angles else noise[:, : self.numbers]
         constant = 0.5 * self.numbers * math.log(2 * math.pi) + self.angles * math.log(2 * math.pi)
         return -0.5 * line.square().sum(1) - constant
-
-
-def _usual_transforms(columns: int, *, alone: bool) -> int:
-    """Couplings for so many columns; `alone` if some meet the others in couplings only."""
-    if columns <= 4:
-        return 4
-    return min(max(6, 2 * (columns - 1).bit_length()), 16) if alone else 6
 
 
 _LEAST: dict[str, float] = {"transforms": 1, "bins": 2, "frequencies": 0}

@@ -31,6 +31,8 @@ class Chain(Bijection):
     """Bijections one after the other.
 
     Example:
+        >>> import torch
+        >>> from gnomon.blocks.bijections import LULinear, SplineCoupling
         >>> chain = Chain([LULinear(2), SplineCoupling(2, moved=(0,))])
         >>> z, log_det = chain.forward_and_log_det(torch.ones(5, 2))
         >>> x, back = chain.inverse_and_log_det(z)

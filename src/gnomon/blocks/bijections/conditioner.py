@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from gnomon.blocks.dense import MLP
 
+REACH = 100.0
+"""Networks see numbers no further than this from zero, so that what lies far away, or at infinity, gives finite parameters."""
+
 
 class Conditioner(nn.Module):
     """Raw parameters from what may be looked at: an MLP, or, with nothing to look at, as many free numbers. Zero at the start.
