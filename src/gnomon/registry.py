@@ -79,6 +79,8 @@ models = Registry(
         "vae": "gnomon.models.vae:VAE",
         "flow": "gnomon.models.flow:Flow",
         "gan": "gnomon.models.gan:GAN",
+        "boltzmann": "gnomon.models.boltzmann:Boltzmann",
+        "mixture_density": "gnomon.models.mixture_density:MixtureDensity",
     },
 )
 

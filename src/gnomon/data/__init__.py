@@ -33,6 +33,7 @@ from gnomon.data.splits import split
 
 if TYPE_CHECKING:
     from gnomon.data.encoding.infer import Prepared, prepare
+    from gnomon.data.encoding.blank import blank
     from gnomon.data.encoding.summary import describe
     from gnomon.data.encoding.tables import as_table, decode, fingerprint, join, stack
     from gnomon.data.files.reading import load, read
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 # Reading and writing need Arrow, which models and networks do not: imported when first asked for.
 _LAZY = {
     "Prepared": "encoding.infer",
+    "blank": "encoding.blank",
     "prepare": "encoding.infer",
     "load": "files.reading",
     "read": "files.reading",
@@ -87,6 +89,7 @@ __all__ = [
     "as_table",
     "decode",
     "describe",
+    "blank",
     "fingerprint",
     "join",
     "load",

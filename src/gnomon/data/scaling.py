@@ -310,7 +310,9 @@ def _refuse(entry: ColumnMap | ChannelMap, kind: Vector, x: Tensor, role: str) -
     hint = "declare it nonnegative" if column.support.name == "positive" and value == 0 else "declare another support or drop the row"
     if isinstance(column.support, Integer) and value == math.floor(value):
         hint = "widen its bounds or drop the row"
-    raise DataError(f"column '{column.name}' is {column.support.name} but holds {value:g} (row {row + 1} of the training part); {hint}")
+    more = int(bad[:, i].sum()) - 1
+    place = f"row {row + 1} of the training part" + (f", and {more} more" if more else "")
+    raise DataError(f"column '{column.name}' is {column.support.name} but holds {value:g} ({place}); {hint}")
 
 
 @functools.lru_cache(maxsize=16)

@@ -23,7 +23,7 @@ from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned, runs
 from gnomon.models import Model
-from gnomon.training import loggers, randomness, schedules
+from gnomon.training import loggers, point_masses, randomness, schedules
 from gnomon.training.alterations import Alteration, alterations
 from gnomon.training.checkpoint import Checkpoint
 from gnomon.training.compiling import decide
@@ -99,6 +99,8 @@ class Fit:
         if edges is not None:
             for model in models:
                 model.enclose(*edges)
+        told = point_masses.notices(models[0], material.raw, material.held_out, material.scaling)
+        material = replace(material, notices=[*material.notices, *told])
         return models, material, self._settings(models[0], material.rows, resumed)
 
     # -- model ------------------------------------------------------------------------------------------------------

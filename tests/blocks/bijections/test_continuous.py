@@ -111,11 +111,11 @@ def test_it_is_zukos_flow_of_the_same_network(given: int) -> None:
 
 @pytest.mark.parametrize("solver", ["rk4", "dopri5"])
 def test_log_determinant_is_autograds_of_the_whole_map(solver: str) -> None:
-    flow = lively(3, solver=solver, steps=50, rtol=1e-8, atol=1e-8)
-    x = batch(3, n=2)
+    flow = lively(3, solver=solver, steps=50, rtol=1e-7, atol=1e-7)
+    x = batch(3, n=1)
     for method in (flow.forward_and_log_det, flow.inverse_and_log_det):
         log_det = method(x)[1]
-        for i in range(2):
+        for i in range(len(x)):
             jacobian = torch.autograd.functional.jacobian(lambda v, m=method: m(v[None])[0][0], x[i])
             torch.testing.assert_close(log_det[i], torch.linalg.slogdet(jacobian)[1], rtol=0, atol=1e-6)
 
@@ -231,7 +231,7 @@ def test_a_flow_of_it_integrates_to_one() -> None:
     with torch.no_grad():
         for p in flow.parameters():
             p.add_(0.3 * torch.randn_like(p))
-        axis = (torch.arange(160).double() + 0.5) / 160 * 16 - 8
+        axis = (torch.arange(100).double() + 0.5) / 100 * 14 - 7
         log_prob = flow.log_prob(Examples(torch.cartesian_prod(axis, axis)))
-    assert abs(float(log_prob.exp().sum()) * 0.1**2 - 1) < 1e-3
+    assert abs(float(log_prob.exp().sum()) * 0.14**2 - 1) < 1e-3
     assert (log_prob.exp() - log_prob.flip(0).exp()).abs().max() > 0.02  # and is no longer the noise's density

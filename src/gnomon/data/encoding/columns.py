@@ -250,7 +250,7 @@ def check_support(column: Column, values: np.ndarray, *, place: str = "") -> Non
     """See that all numbers (NaN apart) lie in the column's support.
 
     Raises:
-        DataError: the first value outside, with its row.
+        DataError: the first value outside, with its row and how many more there are.
     """
     support, where = column.support, f"{place}column '{column.name}'"
     if isinstance(support, (Real, Categorical, Periodic)):
@@ -268,7 +268,9 @@ def check_support(column: Column, values: np.ndarray, *, place: str = "") -> Non
         outside, expected = _outside_integer(support, values)
     row = first_row(outside)
     if row is not None:
-        raise DataError(f"{where} row {row + 1} holds {values[row]:.17g}; its support '{support.name}' wants values {expected}; {advice}")
+        more = int(outside.sum()) - 1
+        held = f"{values[row]:.17g}" + (f" (and {more} more rows are outside)" if more else "")
+        raise DataError(f"{where} row {row + 1} holds {held}; its support '{support.name}' wants values {expected}; {advice}")
 
 
 def _outside_integer(support: Integer, values: np.ndarray) -> tuple[np.ndarray, str]:
