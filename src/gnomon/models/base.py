@@ -107,7 +107,7 @@ class Model(nn.Module):
 
     ========================  =======================================================================================
     ``predict(batch)``        classifier: logits ``(n, classes)``; regressor: ``(mean, spread)``, each ``(n, columns)``
-    ``sample(n, given)``      ``x`` in network space, drawn with torch's global generator; ``given`` ``(n, columns)`` or None
+    ``sample(n, given)``      ``x`` in network space, drawn with torch's global generator; ``given`` n conditions or None
     ``log_prob(batch)``       nats ``(n,)`` in network space
     ``log_prob_bound(batch)`` lower bound in nats and its standard error, each ``(n,)``
     ``encode(batch)``         ``(n, k)``
@@ -163,6 +163,12 @@ class Model(nn.Module):
         """Told once before training, of images with levels: the range of pixels in network space, ``(channels,)`` each.
 
         Models whose density must be zero outside override it; others have no use for it.
+        """
+
+    def begin(self, examples: Examples) -> None:
+        """Told once before training: rows of the training part in network space, on the host.
+
+        Models that start from the data override it; others have no use for it.
         """
 
     def stages(self) -> Iterator[Model]:

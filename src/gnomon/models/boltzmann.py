@@ -90,6 +90,9 @@ class Boltzmann(Flow):
         """One, that owns the bijection; an energy's parameters stay as they are."""
         return (Player("model", modules=("bijection",)),)
 
+    def begin(self, examples: Examples) -> None:
+        """The rows tell nothing: the energy does."""
+
     def loss(self, batch: Examples) -> Loss:
         """The reverse Kullback-Leibler divergence less log Z, from as many draws as the batch has rows."""
         x, log_q = self.sample_and_log_prob(len(batch), batch.given)

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gnomon.blocks.bijections import Box, Chain, wrapped
+from gnomon.blocks.bijections import Box, Chain, LULinear, wrapped
 from gnomon.blocks.categories import CategoryChain
 from gnomon.blocks.columns import Layout
-from gnomon.data import Examples, Image, Spec, Vector
+from gnomon.data import Examples, Image, Ragged, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, tensor, wants
 from gnomon.networks import Condition
@@ -71,7 +71,7 @@ class Flow(Model):
     """
 
     dequantises: ClassVar[bool] = True
-    defaults: ClassVar[dict[str, Any]] = {"lr": 2e-3, "steps": 6000}
+    defaults: ClassVar[dict[str, Any]] = {"lr": 2e-3, "steps": 6000, "warmup": 300}
 
     origin: Tensor
     at_reals: Tensor
@@ -107,7 +107,7 @@ class Flow(Model):
             index = torch.tensor(getattr(self.layout, name), dtype=torch.int64)
             self.register_buffer(f"at_{name}", index, persistent=False)
         self.register_buffer("origin", torch.zeros(1), persistent=False)
-        self.condition = Condition(spec.given)
+        self.condition = Condition(spec.given, size=size)
         if dropout is None:
             dropout = 0.2 if width >= 16 else 0.0
         plan = Plan(
@@ -142,6 +142,16 @@ class Flow(Model):
         for buffer, value in ((box.low, low), (box.high, high)):
             buffer.copy_(torch.as_tensor(value).to(buffer).expand(self.shape[0]).repeat_interleave(pixels))
 
+    def begin(self, examples: Examples) -> None:
+        """Start as the normal distribution of the rows, where triangles mix the numbers first; `fit` does this."""
+        steps: list[Any] = [] if self.bijection is None else list(self.bijection.steps)
+        ahead = [step for step in steps[:1] if isinstance(step, Box)]
+        first = next(iter(steps[len(ahead) :]), None)
+        if isinstance(first, LULinear) and len(examples) > 1:
+            with torch.no_grad():
+                numbers = Chain(ahead).forward_and_log_det(self._read(examples)[0])[0]
+            first.whiten(numbers[:, : first.columns])
+
     def loss(self, batch: Examples) -> Loss:
         """The negative log-likelihood in nats."""
         return Loss.mean(-self.log_prob(batch), batch.weight)
@@ -169,7 +179,7 @@ class Flow(Model):
             numbers = self.bijection.forward_and_log_det(numbers, self._seen(codes, given))[0]
         return self._laid(numbers, codes)
 
-    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | Ragged | None = None) -> Tensor:
         """The example of each noise: the inverse of `encode`.
 
         Args:
@@ -181,7 +191,7 @@ class Flow(Model):
         numbers, codes = self._parted(z)
         return self._from_noise(numbers, codes, self.condition(given, len(z)))
 
-    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, given: Tensor | Ragged | None = None) -> Tensor:
         """``(n, *x)`` in network space: categories, then noise, then numbers.
 
         Args:
@@ -190,7 +200,7 @@ class Flow(Model):
         """
         return self.sample_and_log_prob(n, given)[0]
 
-    def sample_and_log_prob(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sample_and_log_prob(self, n: int, given: Tensor | Ragged | None = None) -> tuple[Tensor, Tensor]:
         """``(n, *x)`` in network space and its log-density ``(n,)``, as `log_prob` gives it, in one pass.
 
         Args:

@@ -173,7 +173,9 @@ def _twice_as_many(plan: Plan) -> int:
 
 
 def _chain(plan: Plan, steps: Iterable[Bijection]) -> Iterator[Bijection]:
-    """Steps, normalised before and mixed after every second."""
+    """Steps, normalised before and mixed after every second; what mixes by triangles also comes first, where it can whiten the data."""
+    if plan.mixing == "lu" and plan.numbers:
+        yield LULinear(plan.columns, columns=plan.numbers)
     for i, step in enumerate(steps):
         if plan.actnorm and plan.numbers:
             yield ActNorm(plan.columns, columns=plan.numbers)

@@ -83,7 +83,7 @@ def make(name: str, total: int, *, warmup: int = 0) -> Schedule:
     Args:
         name: a key of `SCHEDULES`.
         total: planned number of steps.
-        warmup: steps during which the factor also rises linearly from 1 / warmup to 1.
+        warmup: steps during which the factor also rises linearly from 1 / warmup to 1; at most a quarter of all.
 
     Raises:
         OptionError: no schedule has that name.
@@ -95,7 +95,7 @@ def make(name: str, total: int, *, warmup: int = 0) -> Schedule:
     """
     if name not in SCHEDULES:
         raise OptionError(unknown("schedule", name, SCHEDULES))
-    shape = SCHEDULES[name]
+    shape, warmup = SCHEDULES[name], min(warmup, total // 4)
 
     def factor(step: int) -> float:
         return shape(step, total) * (min(1.0, (step + 1) / warmup) if warmup else 1.0)

@@ -29,7 +29,7 @@ class Settings(OptimiserOptions):
         epochs: passes over the training rows.
         batch_size: examples per batch.
         schedule: how the learning rate changes: a key of `schedules.SCHEDULES`.
-        warmup: steps of linear rise before the schedule's full rate.
+        warmup: steps of linear rise before the schedule's full rate, at most a quarter of all.
         plateau_patience: with schedule="plateau", epochs without improvement before the rate is halved.
         patience: epochs without improvement before the end, or None.
         accumulate: batches per move; together they are one big batch, but for what is drawn at random in each.

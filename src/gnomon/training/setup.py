@@ -38,7 +38,7 @@ from gnomon.training.settings import Settings, resolve
 from gnomon.training.supply import Request, Supply, supply
 from gnomon.training.team import join
 
-DOCTORS_ROWS = 4_000  # of either side that are looked at before the first turn
+FIRST_ROWS = 4_000  # of either side that models and the doctor are shown before the first turn
 KEPT_BYTES = 2**28
 """Training rows given in memory are kept with the result up to this size, since nothing else could find them again."""
 
@@ -99,6 +99,9 @@ class Fit:
         if edges is not None:
             for model in models:
                 model.enclose(*edges)
+        rows = material.scaling.forward(material.raw[:FIRST_ROWS])
+        for model in models:
+            model.begin(rows)
         told = point_masses.notices(models[0], material.raw, material.held_out, material.scaling)
         material = replace(material, notices=[*material.notices, *told])
         return models, material, self._settings(models[0], material.rows, resumed)
@@ -239,10 +242,10 @@ class Fit:
         loop.doctor = Doctor(
             loop.game, model.spec, seed=self.request.seed, turns=loop.plan.epochs * loop.turns_per_epoch, precision=settings.precision
         )
-        rows = material.scaling.forward(material.raw[:DOCTORS_ROWS]).to(self.device)
+        rows = material.scaling.forward(material.raw[:FIRST_ROWS]).to(self.device)
         held_out = None
         if material.held_out is not None and material.stream is None:  # the rows known of a streamed file are of both sides
-            held_out = material.scaling.forward(material.held_out[:DOCTORS_ROWS]).to(self.device)
+            held_out = material.scaling.forward(material.held_out[:FIRST_ROWS]).to(self.device)
         found = loop.doctor.before(rows, held_out)
         if speak:
             loop.noted = found

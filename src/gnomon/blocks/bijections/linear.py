@@ -69,6 +69,29 @@ class LULinear(_OnFirst):
         self.bias = nn.Parameter(torch.zeros(self.columns))
         buffers(self, unit=torch.eye(self.columns))
 
+    @torch.no_grad()
+    def whiten(self, rows: Tensor) -> None:
+        """Become the map that gives `rows` mean zero and, but for a shrinkage that few rows need, the unit matrix as covariance.
+
+        Args:
+            rows: ``(n, columns)``, two or more.
+
+        Reference: Ledoit & Wolf 2004, J. Multivariate Analysis 88, 365 (the shrinkage).
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        wide = rows.double().cpu()
+        covariance = torch.from_numpy(ledoit_wolf(wide.numpy())[0])
+        typical = covariance.diagonal().mean()
+        if not typical > 0:
+            return
+        lower = torch.linalg.cholesky(covariance + 1e-4 * typical * torch.eye(self.columns, dtype=torch.float64))
+        white = torch.linalg.solve_triangular(lower, torch.eye(self.columns, dtype=torch.float64), upper=False)
+        diagonal = white.diagonal()
+        self.factors.copy_((white / diagonal).tril(-1))
+        self.log_diagonal.copy_(diagonal.log())
+        self.bias.copy_(-white @ wide.mean(0))
+
     def _mixed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         lower, upper = self._triangles()
         return torch.addmm(self.bias, x, (lower @ upper).T), self.log_diagonal.sum()
