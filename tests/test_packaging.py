@@ -87,6 +87,8 @@ def undocumented(tree: ast.Module) -> list[str]:
                 continue
             if isinstance(child, ast.ClassDef):
                 missing += visit(child, f"{path}.{child.name}")
+            elif any(isinstance(way, ast.Name) and way.id == "overload" for way in child.decorator_list):
+                continue  # what follows it has one
             elif isinstance(node, ast.Module) and not ast.get_docstring(child):
                 missing.append(f"{path}.{child.name}")
         return missing

@@ -78,6 +78,8 @@ models = Registry(
         "autoencoder": "gnomon.models.autoencoder:Autoencoder",
         "vae": "gnomon.models.vae:VAE",
         "flow": "gnomon.models.flow:Flow",
+        "set_flow": "gnomon.models.set_flow:SetFlow",
+        "triangular_flow": "gnomon.models.triangular_flow:TriangularFlow",
         "gan": "gnomon.models.gan:GAN",
         "boltzmann": "gnomon.models.boltzmann:Boltzmann",
         "mixture_density": "gnomon.models.mixture_density:MixtureDensity",

@@ -15,15 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from gnomon.blocks import segment_sum
 from gnomon.data import Categorical, Column, Examples, Image, Integer, Kind, Label, Periodic, Positive, Ragged, Real, Set, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models import Loss, LossOf, Model, abilities
 from gnomon.models.autoencoder import Autoencoder
+from gnomon.models.boltzmann import Boltzmann
 from gnomon.models.classifier import Classifier
 from gnomon.models.flow import Flow
 from gnomon.models.gan import GAN
+from gnomon.models.mixture_density import MixtureDensity
 from gnomon.models.pca import PCA
 from gnomon.models.regressor import Regressor
+from gnomon.models.set_flow import SetFlow
+from gnomon.models.triangular_flow import TriangularFlow
 from gnomon.models.vae import VAE
 
 REALS = Vector.real(3)
@@ -42,10 +47,16 @@ KINDS: dict[str, Kind] = {
     "signal": Image(2, (11,)),
     "set": Set(REALS),
 }
-GIVEN = Vector((Column("beam", Real()), Column("angle", Periodic(0.0, 1.0)), Column("run", Categorical((1, 2)))))
+GIVEN: dict[str, Vector | Image | Set | None] = {
+    "": None,
+    "columns": Vector((Column("beam", Real()), Column("angle", Periodic(0.0, 1.0)), Column("run", Categorical((1, 2))))),
+    "image": Image(1, (8, 8)),
+    "set": Set(MIXED),
+}
 TARGETS = {"label": Label(("a", "b", "c")), "numbers": Vector.real(2)}
 
 SMALL: dict[str, Any] = {"size": 0.25}
+TINY: dict[str, Any] = {"transforms": 2, "hidden": (8,)}
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,12 @@ class Row:
     still: tuple[str, ...] = ()
 
 
+def quartic(x: Tensor, given: Tensor | None = None) -> Tensor:
+    """An energy that grows on all sides of a place that the condition moves."""
+    place = 0.0 if given is None else given.nan_to_num().sum(1, keepdim=True)
+    return ((x.flatten(1) - place).square() + 0.1 * x.flatten(1).square().square()).sum(1)
+
+
 ROWS = {
     "classifier": Row(lambda spec: Classifier(spec, label_smoothing=0.1, **SMALL), kinds=tuple(KINDS)),
     "regressor": Row(lambda spec: Regressor(spec, **SMALL), kinds=tuple(KINDS)),
@@ -76,12 +93,24 @@ ROWS = {
     "vae": Row(lambda spec: VAE(spec, latent=2, **SMALL), noisy=True),
     "gan": Row(lambda spec: GAN(spec, latent=2, **SMALL), noisy=True, still=("critic.net.4.bias", "critic.head.net.4.bias")),
     "flow": Row(lambda spec: Flow(spec, transforms=2, hidden=(8,)), kinds=("reals", "mixed", "signal")),
+    "flow-affine": Row(lambda spec: Flow(spec, transform="affine", mixing="orthogonal", **TINY), kinds=("reals", "signal")),
+    "flow-maf": Row(lambda spec: Flow(spec, transform="affine_autoregressive", mixing="permutation", **TINY), kinds=("reals",)),
+    "flow-planar": Row(lambda spec: Flow(spec, transform="planar", **TINY), kinds=("reals",)),
+    "flow-radial": Row(lambda spec: Flow(spec, transform="radial", actnorm=True, **TINY), kinds=("reals",)),
+    "flow-multiscale": Row(lambda spec: Flow(spec, transform="multiscale", actnorm=True, **TINY), kinds=("image", "signal")),
+    "triangular-flow": Row(lambda spec: TriangularFlow(spec, transforms=2, hidden=(8,)), kinds=("reals",)),
+    "set-flow": Row(lambda spec: SetFlow(spec, table=2, **TINY), kinds=("set",)),
+    "boltzmann": Row(lambda spec: Boltzmann(spec, energy=quartic, flow={"transforms": 2, "hidden": (8,)}), ("reals", "signal"), noisy=True),
+    "mixture-density": Row(lambda spec: MixtureDensity(spec, components=3, hidden=(8,)), kinds=("reals", "mixed")),
+    "gaussian": Row(lambda spec: MixtureDensity(spec, covariance="diagonal", hidden=(8,)), kinds=("reals", "mixed")),
 }
 
-CASES = [(name, kind, given) for name, row in ROWS.items() for kind in row.kinds for given in (False, True)]
+ENCODED = ("flow", "set-flow", "mixture-density", "regressor", "classifier", "vae", "gan", "autoencoder")
+CASES = [(name, kind, given) for name, row in ROWS.items() for kind in row.kinds for given in ("", "columns")]
+CASES += [(name, ROWS[name].kinds[0], given) for name in ENCODED for given in ("image", "set")]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}{'-given' if case[2] else ''}")
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}{'-given-' + case[2] if case[2] else ''}")
 def case(request: pytest.FixtureRequest) -> Case:
     return Case(*request.param)
 
@@ -89,9 +118,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 class Case:
     """A model of the table with the data it is tested on."""
 
-    def __init__(self, name: str, kind: str, given: bool) -> None:
+    def __init__(self, name: str, kind: str, given: str) -> None:
         self.name, self.row = name, ROWS[name]
-        bare = Spec(KINDS[kind], given=GIVEN if given else None)
+        bare = Spec(KINDS[kind], given=GIVEN[given])
         target = next((TARGETS[t] for t in TARGETS if _makes(self.row, bare.with_(y=TARGETS[t])) == t), None)
         self.spec = bare.with_(y=target)
 
@@ -111,8 +140,8 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
         roles = {role: getattr(self.spec, role) for role in ("x", "y", "given")}
         batch = Examples(**{role: None if kind is None else values(kind, n, generator) for role, kind in roles.items()})
-        if batch.given is not None:
-            batch.given[::3, 0] = math.nan
+        if isinstance(batch.given, Tensor):
+            batch.given[::3, 0] = math.nan  # a column of a vector, the only channel of an image
         return batch
 
 
@@ -149,6 +178,11 @@ def seeded(call: Callable[[], Any], seed: int = 5) -> Any:
     return call()
 
 
+def plain(made: Tensor | Ragged) -> Tensor:
+    """Sets as the sums of their elements."""
+    return segment_sum(made.values, made.rows(), len(made)) if isinstance(made, Ragged) else made
+
+
 def outputs(case: Case, model: Model, batch: Examples, seed: int = 5) -> dict[str, list[Tensor]]:
     """What each ability gives for the batch, as a list of tensors."""
     calls: dict[str, Callable[[], Any]] = {
@@ -160,7 +194,7 @@ def outputs(case: Case, model: Model, batch: Examples, seed: int = 5) -> dict[st
     with torch.no_grad():
         for ability in abilities(model):
             made = seeded(calls.get(ability, lambda ability=ability: getattr(model, ability)(batch)), seed)
-            found[ability] = [t for t in (made if isinstance(made, tuple) else (made,)) if t is not None]
+            found[ability] = [plain(t) for t in (made if isinstance(made, tuple) else (made,)) if t is not None]
     return found
 
 
@@ -215,7 +249,8 @@ def test_each_player_moves_every_parameter_of_its_own(case: Case) -> None:
 
 def test_abilities_give_finite_values_of_the_promised_shape(case: Case) -> None:
     model, batch = case.model(), case.batch(5)
-    shape = (5, *getattr(case.spec.x, "shape", ()))
+    kind = case.spec.x.of if isinstance(case.spec.x, Set) else case.spec.x
+    shape = (5, *getattr(kind, "shape", ()))
     expected = {"sample": shape, "decode": shape, "reconstruct": shape, "log_prob": (5,), "log_prob_bound": (5,), "score": (5,)}
     found = outputs(case, model, batch)
     assert found
@@ -260,7 +295,7 @@ def test_the_condition_is_heard(case: Case) -> None:
     if case.spec.given is None:
         pytest.skip("no condition")
     model, batch = case.model(), case.batch(8)
-    other = batch.with_(given=torch.stack([torch.full((8,), 3.0), torch.full((8,), -1.0), torch.ones(8)], 1))
+    other = batch.with_(given=values(case.spec.given, 8, torch.Generator().manual_seed(99)))
     for absent in (batch.with_(given=None), other):
         before, after = outputs(case, model, batch), outputs(case, model, absent)
         for ability in set(before) - {"score"}:
@@ -291,7 +326,7 @@ def test_an_unknown_option_is_named(case: Case) -> None:
 
 
 def test_another_kind_of_data_is_refused_by_name(case: Case) -> None:
-    with pytest.raises(DataError, match="wants x to be .*Vector.*got Label"):
+    with pytest.raises(DataError, match="wants x to be .*(Vector|Set).*got Label"):
         case.row.make(case.spec.with_(x=Label(("a", "b"))))
 
 

@@ -14,7 +14,8 @@ from sklearn.model_selection import train_test_split
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from gnomon.blocks import MLP, ColumnFeatures
-from gnomon.data import Categorical, Column, Image, Periodic, Ragged, Set, Vector
+from gnomon.data import Categorical, Column, Image, Label, Periodic, Ragged, Set, Vector
+from gnomon.errors import DataError
 from gnomon.networks import Condition, make
 from gnomon.networks.images import stages
 
@@ -46,6 +47,38 @@ def test_no_condition_at_all_is_every_column_absent() -> None:
 def test_a_spec_without_conditions_gives_none(given: Vector | None) -> None:
     condition = Condition(given)
     assert condition.outputs == 0 and condition(None, 3) is None
+
+
+def test_an_image_is_absent_as_a_whole_and_brightness_is_kept() -> None:
+    condition = Condition(Image(1, (5, 3)))
+    assert condition.outputs == 33
+    rows = torch.randn(4, 1, 5, 3)
+    rows[2] = NAN
+    with torch.no_grad():
+        condition.encoder.head[-1].bias.add_(0.01)  # so that no image at all has features of its own
+    made = condition(rows, 4)
+    assert made[:, -1].tolist() == [1, 1, 0, 1] and torch.equal(made[2], torch.zeros(33))
+    torch.testing.assert_close(made[[0, 1, 3]], torch.cat([condition(row, 1) for row in rows[[0, 1, 3], None]]))
+    assert torch.equal(condition(None, 4), condition(torch.full_like(rows, NAN), 4))
+    bright = condition(torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 1, 5, 3), 2)
+    assert bool((bright[0] - bright[1]).norm() > 0.5 * bright[0, :-1].norm())  # a norm over each image would make them nearly equal
+    made.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in condition.parameters())
+
+
+def test_an_empty_set_is_present_and_order_does_not_count() -> None:
+    condition = Condition(Set(MIXED), size=0.5)
+    elements = torch.tensor([[0.1, 2.0, 1.0], [0.5, -1.0, 0.0], [-0.3, 0.0, 2.0]])
+    made = condition(Ragged(elements, torch.tensor([2, 0, 1])), 3)
+    turned = condition(Ragged(elements[[1, 0, 2]], torch.tensor([2, 0, 1])), 3)
+    assert made[:, -1].tolist() == [1, 1, 1]
+    torch.testing.assert_close(made, turned)
+    assert torch.equal(condition(None, 3), torch.zeros(3, 33))
+
+
+def test_a_condition_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(DataError, match="a condition is one of Vector, Image, Set; got Label"):
+        Condition(Label(("a", "b")))  # type: ignore[arg-type]
 
 
 def test_absence_lets_no_nan_into_gradients() -> None:

@@ -67,6 +67,17 @@ class Conditioned(nn.Module):
         return self.condition(torch.where(given > 0.9, torch.nan, given), len(given))
 
 
+class Encoded(nn.Module):
+    """A condition that is read by an encoder."""
+
+    def __init__(self, kind: Image | Set) -> None:
+        super().__init__()
+        self.condition = Condition(kind, size=0.25)
+
+    def forward(self, given: Tensor | Ragged) -> Tensor:
+        return self.condition(given, len(given))
+
+
 VECTORS = [("real", 0), ("real", 2), ("mixed", 0), ("mixed", 2)]
 CASES: dict[str, Case] = {
     **{
@@ -104,6 +115,8 @@ CASES: dict[str, Case] = {
     **{f"deepsets {given}": network_case("encoder", Set(MIXED), "deepsets", given, element=(8, 6), hidden=(8,)) for given in (0, 2)},
     "deepsets flat": network_case("encoder", Set(Vector.real(2)), "deepsets", element=(), hidden=()),
     "condition": Case(Conditioned, lambda generator: (drawn_rows(MIXED, ROWS, generator),)),
+    "condition image": Case(lambda: Encoded(KINDS["5x3"]), lambda generator: (drawn(KINDS["5x3"], generator),)),
+    "condition set": Case(lambda: Encoded(Set(MIXED)), lambda generator: (drawn(Set(MIXED), generator),)),
 }
 COMPILED = [
     "mlp encoder mixed 2",

@@ -51,6 +51,12 @@ def sets() -> dict[str, Any]:
     return {"x": [chance.normal(size=(n, 2)) for n in chance.integers(1, 6, ROWS)], "y": chance.normal(size=(ROWS, 1))}
 
 
+def conditioned(role: str) -> dict[str, Any]:
+    """Numbers, whose conditions are images or sets."""
+    source = images() if role == "images" else sets()
+    return {"x": np.random.default_rng(1).normal(size=(ROWS, 2)), "given": source["x"]}
+
+
 REGRESSOR = {"target": "y", "drop": ["side", "w"], "options": {"net": {"hidden": (6, 6)}}}
 DROPOUT = REGRESSOR | {"options": {"net": {"hidden": (6, 6), "dropout": 0.3}}}
 RESIDUALS = REGRESSOR | {"options": {"net": {"hidden": (6,)}, "spread": "none"}, "batch_size": "all", "epochs": 9}
@@ -91,6 +97,10 @@ CASES |= {
     "column-noise": ("classifier", vectors, CLASSIFIER | {"augment": {"noise": 0.1, "swap": 0.2}, "mixup": 0.4}),
     "drop-given": ("vae", vectors, {"given": ["energy", "side"], "drop": ["w"], "drop_given": 0.3}),
     "sets": ("regressor", sets, {"kind": "set"}),
+    "given-images": ("flow", lambda: conditioned("images"), FLOW | {"drop_given": 0.3}),
+    "given-sets": ("mixture_density", lambda: conditioned("sets"), {}),
+    "given-sets-seeds": ("mixture_density", lambda: conditioned("sets"), {"seeds": 2}),
+    "players-given-images": ("gan", lambda: conditioned("images"), {"players": PLAYERS}),
     "augmented-images": ("classifier", images, IMAGES | {
         "augment": {"flip": True, "rotate": 10, "translate": 0.1, "scale": 0.1, "erase": 0.3, "noise": 0.05, "contrast": 0.2, "blur": 0.5},
         "mixup": 0.4, "cutmix": 1.0}),
@@ -115,7 +125,7 @@ def data_of(model: str, make: Any) -> Any:
         if model == "regressor":
             data["y"] = np.arange(float(ROWS))
         elif model != "classifier":
-            del data["y"]
+            data.pop("y", None)
     return data
 
 

@@ -167,7 +167,7 @@ def decode(
     """
     new_target(out, overwrite)
     learned = _load(run, device)
-    codes, beside = _codes(data, () if learned.spec.given is None or given else learned.spec.given.names)
+    codes, beside = _codes(data, () if given else getattr(learned.spec.given, "names", ()))
     _write(learned.decode(codes, _said_conditions(learned, given) or beside), out, overwrite, learned)
 
 

@@ -10,6 +10,7 @@ from gnomon.data.kinds import (
     Bounded,
     Categorical,
     Column,
+    ConditionKind,
     Image,
     Integer,
     Kind,
@@ -32,8 +33,8 @@ from gnomon.data.sources import InMemory, Source
 from gnomon.data.splits import split
 
 if TYPE_CHECKING:
-    from gnomon.data.encoding.infer import Prepared, prepare
     from gnomon.data.encoding.blank import blank
+    from gnomon.data.encoding.infer import Prepared, prepare
     from gnomon.data.encoding.summary import describe
     from gnomon.data.encoding.tables import as_table, decode, fingerprint, join, stack
     from gnomon.data.files.reading import load, read
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
 # Reading and writing need Arrow, which models and networks do not: imported when first asked for.
 _LAZY = {
-    "Prepared": "encoding.infer",
     "blank": "encoding.blank",
+    "Prepared": "encoding.infer",
     "prepare": "encoding.infer",
     "load": "files.reading",
     "read": "files.reading",
@@ -64,6 +65,7 @@ __all__ = [
     "Bounded",
     "Categorical",
     "Column",
+    "ConditionKind",
     "Examples",
     "Image",
     "InMemory",
@@ -87,9 +89,9 @@ __all__ = [
     "Tokens",
     "Vector",
     "as_table",
+    "blank",
     "decode",
     "describe",
-    "blank",
     "fingerprint",
     "join",
     "load",

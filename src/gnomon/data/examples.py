@@ -75,7 +75,7 @@ class Examples:
     Args:
         x: ``(n, *shape)`` tensor or Ragged.
         y: targets: int64 ``(n,)`` for labels, float ``(n, columns)`` for numbers, or None.
-        given: conditions ``(n, columns)``, NaN where absent, or None.
+        given: conditions ``(n, columns)``, NaN where absent; images, all NaN where absent; a Ragged of sets; or None.
         weight: ``(n,)`` with mean 1, or None when all examples count the same.
 
     Example:
@@ -86,7 +86,7 @@ class Examples:
 
     x: Tensor | Ragged
     y: Tensor | Ragged | None = None
-    given: Tensor | None = None
+    given: Tensor | Ragged | None = None
     weight: Tensor | None = None
 
     def __len__(self) -> int:

@@ -186,6 +186,8 @@ class Label:
 
 
 Kind = Vector | Image | Set | Sequence | Tokens | Label
+ConditionKind = Vector | Image | Set
+"""What a condition may be: columns, or what an encoder reads."""
 
 
 @dataclass(frozen=True)
@@ -195,13 +197,13 @@ class Spec:
     Args:
         x: what is learned about.
         y: target, a Label or a Vector, or None.
-        given: condition, a Vector, or None.
+        given: condition, a Vector, an Image or a Set, or None.
         weight: name of the column with weights, or None ("" for a bare array of weights).
     """
 
     x: Kind
     y: Kind | None = None
-    given: Vector | None = None
+    given: ConditionKind | None = None
     weight: str | None = None
 
     def with_(self, **roles: Any) -> Spec:

@@ -21,8 +21,10 @@ Work = Callable[[Examples], tuple[Tensor | Ragged, ...]]
 _NUMBERS, _FEWEST, _MOST = 2**13, 16, 512
 
 
-def rows_of(kind: Kind) -> int:
-    """Examples in a chunk: a power of two that depends on the kind alone, fewer where one example is large."""
+def rows_of(kind: Kind, given: Kind | None = None) -> int:
+    """Examples in a chunk: a power of two that depends on the kinds alone, fewer where one example, or its image as condition, is large."""
+    if isinstance(given, Image):
+        return min(rows_of(kind), rows_of(given))
     if isinstance(kind, (Vector, Image)):
         fitting = _NUMBERS // max(1, math.prod(kind.shape))
         return 2 ** int(math.log2(min(_MOST, max(_FEWEST, fitting))))

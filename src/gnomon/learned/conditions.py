@@ -1,6 +1,6 @@
-"""What a user gives as condition, scalars, arrays, a table or a file, as numbers: one row per example, NaN where absent.
+"""What a user gives as condition, scalars, arrays, images, sets, a table or a file, as numbers: one row per example, NaN where absent.
 
-It knows the columns of the condition, not the model behind them.
+It knows the kind of the condition, not the model behind it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnomon.data import Categorical, Column, Integer, Spec, Vector, prepare
+from gnomon.data import Categorical, Column, ConditionKind, Image, Integer, Ragged, Set, Spec, Vector, prepare
 from gnomon.errors import AbilityError, DataError, OptionError
 from gnomon.options import unknown
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Values of one column that are numbers already: codes for categories, seconds for times."""
+    """What are numbers already, codes for categories, seconds for times: values of one column, or whole conditions."""
 
-    numbers: Tensor
+    numbers: Tensor | Ragged
 
 
-def encode_conditions(kind: Vector | None, given: Any, n: int, *, absent: bool) -> Tensor | None:
+def encode_conditions(kind: ConditionKind | None, given: Any, n: int, *, absent: bool) -> Tensor | Ragged | None:
     """The condition of `n` examples in the user's units, as numbers.
 
     Args:
-        kind: the condition's columns, None if the model has no condition.
-        given: a dict of scalars or arrays by column name, an array ``(n, columns)`` or ``(columns,)``, a table, a file, or None.
+        kind: what the condition is, None if the model has none.
+        given: of columns a dict of scalars or arrays by column name, an array ``(n, columns)`` or ``(columns,)``, a table, a file, or
+            None; of images an array of n or of one, in the layout of the training data; of sets a list of arrays ``(elements, columns)``,
+            one such array for all, or a table of lists; of any kind an `Encoded` of n rows.
         n: number of examples.
         absent: whether the model was trained with absent conditions (``drop_given > 0``).
 
     Returns:
-        float64 ``(n, columns)``, or None if the model has no condition.
+        float64 ``(n, columns)``, images, or a Ragged; None if the model has no condition.
 
     Raises:
         OptionError: an unknown name, or a condition for a model without one.
@@ -47,6 +49,10 @@ def encode_conditions(kind: Vector | None, given: Any, n: int, *, absent: bool) 
         if given is None or (isinstance(given, Mapping) and not given):
             return None
         raise OptionError("this run was fitted without conditions, so none can be given; fit with given=… to have them")
+    if isinstance(given, Encoded):
+        return _rows(given.numbers, n)
+    if not isinstance(kind, Vector):
+        return _wholes(kind, given, n, absent)
     columns = _by_column(kind, given)
     missing = [name for name in kind.names if name not in columns]
     if missing and not absent:
@@ -60,6 +66,50 @@ def encode_conditions(kind: Vector | None, given: Any, n: int, *, absent: bool) 
         if column.name in columns:
             values[:, index] = _encoded(column, columns[column.name], n)
     return values
+
+
+def _wholes(kind: Image | Set, given: Any, n: int, absent: bool) -> Tensor | Ragged:
+    """Conditions that are images or sets."""
+    if given is None or (isinstance(given, Mapping) and not given):
+        if isinstance(kind, Image) and absent:
+            return torch.full((1, *kind.shape), float("nan")).expand(n, *kind.shape)
+        remedy = "" if isinstance(kind, Set) else ", or fit with drop_given=0.1 to be able to leave it out"
+        raise AbilityError(f"the condition has to be given: it was always present in training; give {_wanted(kind)}{remedy}")
+    if isinstance(given, Mapping) and not (isinstance(kind, Set) and set(given) <= set(kind.of.names)):
+        raise OptionError(f"the condition of this run is {_word(kind)}, which has no column '{next(iter(given))}'; give {_wanted(kind)}")
+    if isinstance(given, Tensor):
+        given = given.numpy(force=True)
+    if isinstance(given, np.ndarray):
+        single = (kind.dimension + (kind.layout != "none")) if isinstance(kind, Image) else 2
+        given = [given] if isinstance(kind, Set) and given.ndim == single else given[None] if given.ndim == single else given
+    if not isinstance(given, (np.ndarray, list, tuple)):  # a table or a file, whose rows are the conditions
+        return _rows(_read(given, kind), n)
+    if not len(given):
+        raise DataError(f"given holds nothing; give {_wanted(kind)}")
+    beside = {"x": np.zeros((len(given), 1)), "given": given}
+    raw = prepare(beside, spec=Spec(Vector.real(1), given=kind), absent=absent).raw
+    assert raw.given is not None
+    return _rows(raw.given, n)
+
+
+def _wanted(kind: Image | Set) -> str:
+    """What the user is asked for, in words."""
+    if isinstance(kind, Image):
+        return f"images of shape {'x'.join(map(str, kind.shape))}, one or one per example"
+    return f"a list of arrays (elements, {len(kind.of)}), one per example, or one such array for all"
+
+
+def _word(kind: Image | Set) -> str:
+    return "an image" if isinstance(kind, Image) else "a set"
+
+
+def _rows(values: Tensor | Ragged, n: int) -> Tensor | Ragged:
+    """One row per example: those there are, or the only one n times."""
+    if len(values) not in (1, n):
+        raise DataError(f"the condition has {len(values)} rows for {n} examples; give one, or one per example")
+    if len(values) == n:
+        return values
+    return values[torch.zeros(n, dtype=torch.int64)] if isinstance(values, Ragged) else values.expand(n, *values.shape[1:])
 
 
 def _by_column(kind: Vector, given: Any) -> dict[str, Any]:
@@ -86,6 +136,7 @@ def _encoded(column: Column, values: Any, n: int) -> Tensor:
     """``(n,)`` float64 numbers of one column."""
     if isinstance(values, Encoded):
         numbers = values.numbers
+        assert isinstance(numbers, Tensor)
     else:
         values = values.numpy(force=True) if isinstance(values, Tensor) else values
         single = np.isscalar(values) or np.shape(values) == ()
@@ -97,12 +148,17 @@ def _encoded(column: Column, values: Any, n: int) -> Tensor:
 
 def _numbers(data: Any, kind: Vector) -> Tensor:
     """``(rows, columns)`` float64: the columns of `kind` in `data`, encoded."""
-    raw = prepare(data, spec=Spec(kind), roles=("x",)).raw.x
+    raw = _read(data, kind)
     assert isinstance(raw, Tensor)
     return raw
 
 
-def parse_conditions(kind: Vector | None, texts: Mapping[str, str]) -> dict[str, Any]:
+def _read(data: Any, kind: ConditionKind) -> Tensor | Ragged:
+    """A table or a file in which there is nothing but conditions (and columns that are ignored)."""
+    return prepare(data, spec=Spec(kind), roles=("x",)).raw.x
+
+
+def parse_conditions(kind: ConditionKind | None, texts: Mapping[str, str]) -> dict[str, Any]:
     """Texts such as those of ``--given a=1,b=yes`` as the values their columns hold.
 
     Raises:
@@ -116,6 +172,8 @@ def parse_conditions(kind: Vector | None, texts: Mapping[str, str]) -> dict[str,
     """
     if kind is None:
         raise OptionError("this run was fitted without conditions, so none can be given; fit with given=… to have them")
+    if not isinstance(kind, Vector):
+        raise OptionError(f"the condition of this run is {_word(kind)}, which cannot be written as text; give a file of them: --given-from")
     columns = {column.name: column for column in kind.columns}
     made = {}
     for name, text in texts.items():
@@ -147,10 +205,9 @@ def _value(column: Column, text: str) -> Any:
         raise OptionError(f"condition '{column.name}' wants {wanted}; got '{text}'") from error
 
 
-def conditions_from(kind: Vector | None, source: Any, n: int) -> dict[str, Any]:
+def conditions_from(kind: ConditionKind | None, source: Any, n: int) -> Encoded:
     """Conditions of `n` examples from the rows of a table or file, in turn: a longer one is cut, a shorter one starts over."""
     if kind is None:
         raise OptionError("this run was fitted without conditions, so none can be given; fit with given=… to have them")
-    raw = _numbers(source, kind)
-    rows = torch.arange(n) % len(raw)
-    return {name: Encoded(raw[rows, index]) for index, name in enumerate(kind.names)}
+    raw = _read(source, kind)
+    return Encoded(raw[torch.arange(n) % len(raw)])

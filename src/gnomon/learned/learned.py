@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from gnomon.data import Examples, Label, Ragged, Scaling, Spec, as_table, decode, join, prepare
+from gnomon.data import Examples, Label, Ragged, Scaling, Set, Spec, Vector, as_table, decode, join, prepare
 from gnomon.errors import AbilityError, DataError, RunError
 from gnomon.learned import runs
 from gnomon.learned.chunks import Work, dropout_layers, each, evaluating, rows_of, usable_device
@@ -115,7 +115,7 @@ class Learned:
 
         Args:
             n: how many.
-            given: the condition: a dict of scalars or arrays of length n, a table or file with n rows, or None.
+            given: the condition: a dict of scalars or arrays of length n, a table or file with n rows, n images, n sets, or None.
             seed: the same seed gives the same examples, and ``sample(20)[:10]`` equals ``sample(10)``.
 
         Returns:
@@ -317,7 +317,7 @@ class Learned:
     def _each(self, work: Work, raw: Examples, *, seed: tuple[str, int] | None = None, switched_on: tuple[nn.Module, ...] = ()) -> Outputs:
         device = self.model.device
         with evaluating(self.model, device, switched_on=switched_on):
-            return each(work, raw, rows_of(self.spec.x), device=device, seed=seed)
+            return each(work, raw, rows_of(self.spec.x, self.spec.given), device=device, seed=seed)
 
     def _batch(self, raw: Examples) -> Examples:
         """A chunk in network space, on the model's device; whole numbers sit in the middle of their cell."""
@@ -348,21 +348,22 @@ class Learned:
         settings = (self.info.get("decisions") or {}).get("settings")
         return isinstance(settings, dict) and bool(settings.get("drop_given", 0))
 
-    def _scaled(self, given: Tensor | None) -> Tensor | None:
+    def _scaled(self, given: Tensor | Ragged | None) -> Tensor | Ragged | None:
         """Conditions in network space on the model's device."""
         if given is None:
             return None
-        none = torch.empty(0, *getattr(self.spec.x, "shape", ()))
+        none = torch.empty(0, *getattr(self.spec.x.of if isinstance(self.spec.x, Set) else self.spec.x, "shape", ()))
         made = self.scaling.store(Examples(none, given=given)).given
         assert made is not None
         return made.to(self.model.device)
 
-    def _in_users_units(self, x: Tensor | Ragged, given: Tensor | None) -> Any:
+    def _in_users_units(self, x: Tensor | Ragged, given: Tensor | Ragged | None) -> Any:
         """The columns of x and given as the user had them: a table in the training table's order, or an array."""
-        made = decode(self.spec.x, x)
-        if given is None or self.spec.given is None or not isinstance(made, pa.Table):
+        made, kind = decode(self.spec.x, x), self.spec.given
+        columns = isinstance(kind, Vector) or (isinstance(kind, Set) and not kind.of.bare)
+        if given is None or kind is None or not columns or not isinstance(made, pa.Table):
             return made
-        return join([made, as_table(self.spec.given, given)], order=self.info.get("data", {}).get("columns"))
+        return join([made, as_table(kind, given)], order=self.info.get("data", {}).get("columns"))
 
 
 def load(folder: str | os.PathLike[str], model: Any = None, *, device: str | torch.device = "cpu") -> Learned:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gnomon.data import Examples, Spec, prepare
+from gnomon.data import Examples, Spec, Vector, prepare
 from gnomon.errors import DataError, OptionError
 from gnomon.learned.learned import Learned
 from gnomon.options import whole
@@ -76,6 +76,8 @@ def posterior(
     kind = likelihood.spec.given
     if kind is None:
         raise OptionError(f"{likelihood.name} was fitted without a condition; fit it with the data as x and the parameters as given")
+    if not isinstance(kind, Vector):
+        raise OptionError(f"posterior wants the condition to be parameters, columns of numbers; {likelihood.name} was given {kind}")
     start = np.asarray(prior, dtype=np.float64)
     if start.ndim != 2 or start.shape[1] != len(kind):
         raise DataError(f"the prior wants draws of shape (m, {len(kind)}); got {start.shape}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.blocks.bijections import Bijection
-from gnomon.data import Examples, Image, Periodic, Real, Spec, Vector
+from gnomon.data import Examples, Image, Periodic, Ragged, Real, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Player, wants
 from gnomon.models.flow import Flow
@@ -103,7 +103,7 @@ class Boltzmann(Flow):
             value = path + (value - path).detach()  # the value of the divergence, the gradient along the path
         return Loss.mean(value, batch.weight, energy=energy)
 
-    def weighted_sample(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def weighted_sample(self, n: int, given: Tensor | Ragged | None = None) -> tuple[Tensor, Tensor]:
         """Draws ``(n, *x)`` and the log of their importance weights, ``-E(x) - log q(x)``, ``(n,)``, whose mean weight is Z.
 
         Args:
@@ -115,10 +115,10 @@ class Boltzmann(Flow):
 
     # ---- parts --------------------------------------------------------------------------------------------------------
 
-    def _slope(self, x: Tensor, given: Tensor | None) -> Tensor:
+    def _slope(self, x: Tensor, given: Tensor | Ragged | None) -> Tensor:
         """The gradient of log q with respect to where it is taken, ``(n, *x)``, as a constant."""
         with torch.no_grad():  # no graph of the gradient itself
             return torch.func.grad(lambda place: self.log_prob(Examples(place, given=given)).sum())(x.detach())
 
-    def _energy(self, x: Tensor, given: Tensor | None) -> Tensor:
+    def _energy(self, x: Tensor, given: Tensor | Ragged | None) -> Tensor:
         return self.energy(x) if self.spec.given is None else self.energy(x, given)

@@ -93,7 +93,7 @@ class Classifier(Model):
         self.classes = len(label.classes)
         self.label_smoothing = label_smoothing
         self.shift = RandomShift(kind.dimension, shift) if isinstance(kind, Image) else None
-        self.condition = networks.Condition(spec.given)
+        self.condition = networks.Condition(spec.given, size=size)
         self.encoder = networks.make("encoder", kind, encoder, outputs=len(label.classes), given=self.condition.outputs, size=size, net=net)
 
     def loss(self, batch: Examples) -> Loss:

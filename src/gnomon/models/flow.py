@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gnomon.blocks.bijections import Box, Chain, LULinear, wrapped
+from gnomon.blocks.bijections import Bijection, Box, Chain, LULinear, wrapped
 from gnomon.blocks.categories import CategoryChain
 from gnomon.blocks.columns import Layout
 from gnomon.data import Examples, Image, Ragged, Spec, Vector
@@ -120,7 +120,7 @@ class Flow(Model):
         given = self.condition.outputs
         self.categories = CategoryChain(self.layout.classes, given=given, **network) if self.layout.labels else None
         given += self.categories.outputs if self.categories is not None else 0
-        steps = bijections(transform, replace(plan, given=given, network=network))
+        steps = self._steps(transform, replace(plan, given=given, network=network))
         if steps and isinstance(kind, Image) and kind.levels is not None:
             steps = [Box(self.numbers, torch.tensor(-math.inf), torch.tensor(math.inf)), *steps]
         self.bijection = Chain(steps) if steps else None
@@ -215,9 +215,7 @@ class Flow(Model):
         """
         seen = self.condition(given, n)
         codes, log_prob = (None, self.origin.expand(n)) if self.categories is None else self.categories.sample_and_log_prob(n, seen)
-        line = torch.randn_like(self.origin.expand(n, self.numbers))
-        circle = torch.rand_like(self.origin.expand(n, self.angles)) * (2 * math.pi) - math.pi
-        numbers = torch.cat([line, circle], 1)
+        numbers = torch.cat([self._line(n), self._circle(n)], 1)
         if self.bijection is not None:
             log_prob = log_prob + self._base_log_prob(numbers)
             numbers, log_det = self.bijection.inverse_and_log_det(numbers, self._seen(codes, seen))
@@ -225,6 +223,10 @@ class Flow(Model):
         return self._laid(numbers, codes).unflatten(1, self.shape), log_prob
 
     # ---- parts --------------------------------------------------------------------------------------------------------
+
+    def _steps(self, transform: str, plan: Plan) -> list[Bijection]:
+        """From numbers, then angles, to noise."""
+        return bijections(transform, plan)
 
     def _read(self, batch: Examples) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Numbers and angles ``(n, numbers + angles)``, codes ``(n, labels)``, and the condition's vector."""
@@ -256,6 +258,14 @@ class Flow(Model):
         if self.bijection is not None:
             noise = self.bijection.inverse_and_log_det(noise, self._seen(codes, given))[0]
         return self._laid(noise, codes).unflatten(1, self.shape)
+
+    def _line(self, n: int) -> Tensor:
+        """Noise in place of numbers."""
+        return torch.randn_like(self.origin.expand(n, self.numbers))
+
+    def _circle(self, n: int) -> Tensor:
+        """Noise in place of angles."""
+        return torch.rand_like(self.origin.expand(n, self.angles)) * (2 * math.pi) - math.pi
 
     def _base_log_prob(self, noise: Tensor) -> Tensor:
         line = noise if not self.angles else noise[:, : self.numbers]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gnomon import networks
 from gnomon.blocks import ColumnFeatures, ColumnHead
-from gnomon.data import Examples, Image, Spec, Vector
+from gnomon.data import Examples, Image, Ragged, Spec, Vector
 from gnomon.errors import OptionError
 from gnomon.models.base import Loss, Model, Player, applied, tensor, wants
 
@@ -30,7 +30,7 @@ class GAN(Model):
     generator's averaged weights are the ones that sample.
 
     Args:
-        spec: x a Vector or an Image; given, if any, is shown to both networks.
+        spec: x a Vector or an Image; given, if any, is shown to both networks. Where it is read by an encoder each has its own.
         latent: length of the noise vector.
         gamma: weight of the gradient penalties, in units of the scaled data; larger is steadier and less diverse.
         generator: name of a decoder or a module ``(z, given) -> raw outputs``; None takes the default of the kind of data, and
@@ -75,7 +75,9 @@ class GAN(Model):
         if latent < 1 or gamma < 0:
             raise OptionError(f"GAN wants latent of 1 or more and gamma of 0 or more; got latent={latent}, gamma={gamma}")
         self.latent, self.gamma = latent, gamma
-        self.condition = networks.Condition(spec.given)
+        self.condition = networks.Condition(spec.given, size=size)
+        learned = self.condition.encoder is not None  # what is learned belongs to one player, so the critic then has its own
+        self.critic_condition = networks.Condition(spec.given, size=size) if learned else None
         self.features = ColumnFeatures(kind)
         self.head = ColumnHead(kind, spread="fixed")
         if isinstance(kind, Vector) or math.prod(kind.size) <= _FEW_PIXELS:
@@ -91,9 +93,12 @@ class GAN(Model):
 
     def players(self) -> tuple[Player, ...]:
         """The critic moves first, then the generator, on the same batch."""
+        learned = self.critic_condition is not None
+        critic = ("critic", "critic_condition") if learned else ("critic",)
+        generator = ("generator", "condition") if learned else ("generator",)
         return (
-            Player("critic", loss="critic_loss", modules=("critic",), average=False),
-            Player("generator", loss="generator_loss", modules=("generator",)),
+            Player("critic", loss="critic_loss", modules=critic, average=False),
+            Player("generator", loss="generator_loss", modules=generator),
         )
 
     def fake(self, n: int, condition: Tensor | None) -> Tensor:
@@ -103,8 +108,8 @@ class GAN(Model):
 
     def critic_loss(self, batch: Examples) -> Loss:
         """softplus(D(fake) - D(real)) plus the gradient penalties at both."""
-        condition = self.condition(batch.given, len(batch))
-        real, fake = self.features(tensor(batch.x)), self.fake(len(batch), condition).detach()
+        condition, shown = self._conditions(batch)
+        real, fake = self.features(tensor(batch.x)), self.fake(len(batch), shown).detach()
         (on_real, slope_real), (on_fake, slope_fake) = (self._scored(x, condition) for x in (real, fake))
         penalty = 0.5 * self.gamma * (slope_real + slope_fake)
         gap = on_real - on_fake
@@ -112,14 +117,19 @@ class GAN(Model):
 
     def generator_loss(self, batch: Examples) -> Loss:
         """softplus(D(real) - D(fake))."""
-        condition = self.condition(batch.given, len(batch))
-        real, fake = self.features(tensor(batch.x)), self.fake(len(batch), condition)
+        condition, shown = self._conditions(batch)
+        real, fake = self.features(tensor(batch.x)), self.fake(len(batch), shown)
         gap = applied(self.critic, real, condition) - applied(self.critic, fake, condition)
         return Loss.mean(F.softplus(gap).squeeze(1), batch.weight)
 
-    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
-        """``(n, *x)`` in network space, for conditions ``(n, columns)`` or None."""
+    def sample(self, n: int, given: Tensor | Ragged | None = None) -> Tensor:
+        """``(n, *x)`` in network space, for n conditions or None."""
         return self.features.hard(self.fake(n, self.condition(given, n)))
+
+    def _conditions(self, batch: Examples) -> tuple[Tensor | None, Tensor | None]:
+        """The condition as the critic sees it, and as the generator does."""
+        shown = self.condition(batch.given, len(batch))
+        return (shown if self.critic_condition is None else self.critic_condition(batch.given, len(batch))), shown
 
     def _scored(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """The critic's score of each example and the squared length of its slope there, each ``(n,)``."""

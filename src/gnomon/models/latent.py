@@ -6,7 +6,7 @@ How a code is drawn and what is minimised is said by the models built on it.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gnomon import networks
 from gnomon.blocks import ColumnDensity, ColumnHead
 from gnomon.blocks.columns import Spread
-from gnomon.data import Examples, Image, Spec, Vector
+from gnomon.data import Examples, Image, Ragged, Spec, Vector
 from gnomon.errors import OptionError
 from gnomon.models.base import Model, applied, wants
 
@@ -50,17 +50,17 @@ class LatentModel(Model):
         if latent < 1:
             raise OptionError(f"option 'latent' of {type(self).__name__} must be at least 1; got {latent}")
         self.latent = latent
-        self.condition = networks.Condition(spec.given)
+        self.condition = networks.Condition(spec.given, size=size)
         self.head = ColumnHead(kind, spread=spread)
         wiring: dict[str, Any] = {"given": self.condition.outputs, "size": size}
         own = networks.shared_out(net or {}, kind, {"encoder": encoder, "decoder": decoder})
         self.encoder = networks.make("encoder", kind, encoder, outputs=codes * latent, net=own["encoder"], **wiring)
         self.decoder = networks.make("decoder", kind, decoder, inputs=latent, outputs=self.head.outputs, net=own["decoder"], **wiring)
 
-    def likelihood(self, z: Tensor, given: Tensor | None = None) -> ColumnDensity:
+    def likelihood(self, z: Tensor, given: Tensor | Ragged | None = None) -> ColumnDensity:
         """The density of examples given codes.
 
-        Shape: ``z (n, latent)``, ``given (n, columns)``; the density is one of n examples.
+        Shape: ``z (n, latent)``, n conditions; the density is one of n examples.
         """
         return self.head(applied(self.decoder, z, self.condition(given, len(z))))
 
@@ -68,7 +68,7 @@ class LatentModel(Model):
         """The code of each example, ``(n, latent)``; the same whenever asked."""
         raise NotImplementedError
 
-    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | Ragged | None = None) -> Tensor:
         """The mean example of each code: ``(n, latent) -> (n, *x)`` in network space."""
         return self.likelihood(z, given).mean()
 
@@ -82,6 +82,12 @@ def numbers(kind: Vector | Image) -> int:
     return math.prod(kind.shape)
 
 
-def repeated(values: Tensor, times: int) -> Tensor:
+@overload
+def repeated(values: Tensor, times: int) -> Tensor: ...
+@overload
+def repeated(values: Tensor | Ragged, times: int) -> Tensor | Ragged: ...
+
+
+def repeated(values: Tensor | Ragged, times: int) -> Tensor | Ragged:
     """``(n, *shape) -> (times * n, *shape)``: the whole laid `times` times end to end."""
-    return torch.cat([values] * times)
+    return Ragged.cat([values] * times) if isinstance(values, Ragged) else torch.cat([values] * times)

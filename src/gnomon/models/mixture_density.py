@@ -89,7 +89,7 @@ class MixtureDensity(Model):
         for name in ("reals", "angles", "labels", "order"):
             self.register_buffer(f"at_{name}", torch.tensor(getattr(layout, name), dtype=torch.int64), persistent=False)
         self.register_buffer("origin", torch.zeros(1), persistent=False)
-        self.condition = Condition(spec.given)
+        self.condition = Condition(spec.given, size=size)
         network: dict[str, Any] = {"hidden": tuple(max(1, round(h * size)) for h in hidden), "activation": activation, "dropout": dropout}
         given = self.condition.outputs
         self.categories = CategoryChain(layout.classes, given=given, **network) if layout.labels else None

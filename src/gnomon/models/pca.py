@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gnomon import networks
 from gnomon.blocks import ColumnFeatures
-from gnomon.data import Examples, Image, Spec, Vector
+from gnomon.data import Examples, Image, Ragged, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, Player, tensor, wants
 
@@ -67,6 +67,8 @@ class PCA(Model):
     def __init__(self, spec: Spec, *, components: int | float = 0.95) -> None:
         super().__init__(spec)
         self.features = ColumnFeatures(wants(spec, (Vector, Image), by="PCA"))
+        if spec.given is not None:
+            wants(spec, (Vector,), role="given", by="PCA")  # an encoder would stay as it was drawn: nothing here descends
         self.condition = networks.Condition(spec.given)
         width = math.prod(spec.x.shape) if isinstance(spec.x, Image) else self.features.outputs
         counted = isinstance(components, int)
@@ -113,7 +115,7 @@ class PCA(Model):
         """Coordinates along the directions, ``(n, components)``, zero at the mean."""
         return self._centred(batch) @ self.directions.T
 
-    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | Ragged | None = None) -> Tensor:
         """The example at coordinates ``z (n, components)``, ``(n, *x)`` in network space."""
         return self._unflat(self._centre(len(z), given) + z @ self.directions)
 
@@ -138,7 +140,7 @@ class PCA(Model):
         across = (centred - along @ self.directions).square().sum(-1)
         return value - 0.5 * (across / noise + left_out * (noise.log() + math.log(2 * math.pi)))
 
-    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, given: Tensor | Ragged | None = None) -> Tensor:
         """``(n, *x)`` drawn from p(x | given), in network space; features are taken to the nearest angle and category."""
         centre = self._centre(n, given)
         along = torch.randn(n, len(self.variances), device=centre.device, dtype=centre.dtype) * self.variances.sqrt()
@@ -166,7 +168,7 @@ class PCA(Model):
             return features.view(len(features), *self.spec.x.shape)
         return self.features.hard(features)
 
-    def _centre(self, n: int, given: Tensor | None) -> Tensor:
+    def _centre(self, n: int, given: Tensor | Ragged | None) -> Tensor:
         condition = self.condition(given, n)
         return self.mean.expand(n, -1) if condition is None else self.mean + condition @ self.slope
 

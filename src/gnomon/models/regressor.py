@@ -68,7 +68,7 @@ class Regressor(Model):
         super().__init__(spec)
         kind = wants(spec, (Vector, Image, Set), by="Regressor")
         targets = wants(spec, (Vector,), role="y", by="Regressor")
-        self.condition = networks.Condition(spec.given)
+        self.condition = networks.Condition(spec.given, size=size)
         self.head = ColumnHead(targets, spread="fixed" if spread == "none" else spread)
         self.spread = spread
         self.criterion = self._criterion(loss)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.blocks.columns import Spread
-from gnomon.data import Examples, Spec
+from gnomon.data import Examples, Ragged, Spec
 from gnomon.errors import OptionError
 from gnomon.models.base import Loss, applied, tensor
 from gnomon.models.latent import LatentModel, repeated
@@ -77,7 +77,7 @@ class VAE(LatentModel):
 
     Example:
         >>> import torch
-        >>> from gnomon.data import Examples, Spec, Vector
+        >>> from gnomon.data import Examples, Ragged, Spec, Vector
         >>> model = VAE(Spec(Vector.real(6)), latent=2)
         >>> batch = Examples(torch.randn(5, 6))
         >>> value, error = model.log_prob_bound(batch, samples=8)
@@ -113,8 +113,8 @@ class VAE(LatentModel):
         """p(z): a standard Gaussian."""
         return Gaussian(self.origin, self.origin)
 
-    def posterior(self, x: Tensor, given: Tensor | None = None) -> Gaussian:
-        """q(z | x): ``x (n, *x)`` and ``given (n, columns)`` to Gaussians ``(n, latent)``."""
+    def posterior(self, x: Tensor, given: Tensor | Ragged | None = None) -> Gaussian:
+        """q(z | x): ``x (n, *x)`` and n conditions (or None) to Gaussians ``(n, latent)``."""
         mean, log_spread = applied(self.encoder, x, self.condition(given, len(x))).chunk(2, -1)
         return Gaussian(mean, log_spread.clamp(*_LOG_SPREAD))
 
@@ -131,12 +131,12 @@ class VAE(LatentModel):
         """The mean of q(z | x), ``(n, latent)``."""
         return self.posterior(tensor(batch.x), batch.given).mean
 
-    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, given: Tensor | Ragged | None = None) -> Tensor:
         """``(n, *x)`` in network space: codes from the prior, examples from the likelihood.
 
         Args:
             n: how many.
-            given: ``(n, columns)`` or None.
+            given: n conditions in network space, or None.
         """
         z = torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
         return self.likelihood(z, given).sample()

@@ -125,7 +125,7 @@ def bijections(name: str, plan: Plan, *, owner: str = "Flow") -> list[Bijection]
 
     Example:
         >>> [type(step).__name__ for step in bijections("affine", Plan(numbers=3, transforms=2))]
-        ['AffineCoupling', 'AffineCoupling', 'LULinear']
+        ['LULinear', 'AffineCoupling', 'AffineCoupling', 'LULinear']
     """
     row = find(name, owner=owner)
     if plan.mixing not in get_args(Mixing):

@@ -30,7 +30,7 @@ def fit(
     weight: str | None = None,
     drop: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
-    kind: str | None = None,
+    kind: str | Mapping[str, str] | None = None,
     missing: str = "error",
     validation: Any = 0.1,
     group: str | None = None,
@@ -54,13 +54,14 @@ def fit(
     Args:
         model: a name (`gnomon list models`), a Model class, a factory ``spec -> Model``, a built Model, or a recipe: a dict with
             "model" and any argument of this function.
-        data: a file, a folder of images, a bundled name, a table, an array, or a dict of arrays by role.
+        data: a file, a folder of images, a bundled name, a table, an array, or a dict of arrays by role, in which ``given`` may be images
+            ``(n, channels, *size)`` or a list of n sets ``(elements, columns)`` and x a table.
         target: name of the column to be predicted.
-        given: names of the columns that are conditions.
+        given: names of the columns that are conditions; columns of lists are one set per row.
         weight: name of the column with weights.
         drop: names of columns to leave out.
         columns: support by column name, such as ``{"phi": "periodic(-pi,pi)"}``.
-        kind: "image", "signal", "set" or "sequence", where an array does not tell.
+        kind: "image", "signal", "set" or "sequence", where an array does not tell; of conditions a dict, ``{"given": "signal"}``.
         missing: "error", "drop" or "impute".
         validation: share of rows held out, data of its own, or 0 for none.
         group: column whose values stay together on one side of the split; it is not learned from.

@@ -24,11 +24,14 @@ def channels_last(batch: Examples) -> Examples:
         >>> channels_last(Examples(torch.zeros(2, 1, 4, 4))).x.stride()
         (16, 1, 4, 1)
     """
-    x = batch.x
-    if not isinstance(x, Tensor) or x.ndim not in _FORMATS:
-        return batch
+    images = {role: getattr(batch, role) for role in ("x", "given")}
+    laid = {role: _laid(x) for role, x in images.items() if isinstance(x, Tensor) and x.ndim in _FORMATS}
+    return batch.with_(**laid) if laid else batch
+
+
+def _laid(x: Tensor) -> Tensor:
     if x.shape[1] == 1 and x.is_contiguous():  # the same memory read either way: only the strides say which
         strides = list(x.stride())
         strides[1] = 1
-        return batch.with_(x=x.as_strided(x.shape, strides))
-    return batch.with_(x=x.contiguous(memory_format=_FORMATS[x.ndim]))
+        return x.as_strided(x.shape, strides)
+    return x.contiguous(memory_format=_FORMATS[x.ndim])

@@ -73,12 +73,17 @@ class Autoregressive(Bijection):
 
     def forward_and_log_det(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From data to noise, all columns at once."""
+        z, log_slopes = self.forward_and_log_slopes(x, given)
+        return z, log_slopes.sum(1)
+
+    def forward_and_log_slopes(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """From data to noise, and each column's part of the log-determinant, ``(n, size)``."""
         if self.reordered:
             x = x.index_select(1, self.order)
         plain = not self.any and not len(self.waves)
         seen = x.clamp(-REACH, REACH) if plain else torch.cat([self._features(x[:, i], i) for i in range(x.shape[1])], 1)
-        z, log_slope = self.maps.forward_and_log_slope(x, self.conditioner(seen, given))
-        return z.index_select(1, self.places) if self.reordered else z, log_slope.sum(1)
+        z, log_slopes = self.maps.forward_and_log_slope(x, self.conditioner(seen, given))
+        return (z.index_select(1, self.places), log_slopes.index_select(1, self.places)) if self.reordered else (z, log_slopes)
 
     def inverse_and_log_det(self, z: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From noise to data, column by column."""

@@ -208,9 +208,8 @@ def _given(features: Any) -> Any:
         if not ("encode" in features.abilities or isinstance(features.model, Classifier)):
             raise OptionError(f"features wants a model that encodes, or a classifier; {features.name} can {', '.join(features.abilities)}")
         if features.spec.given is not None:
-            raise OptionError(
-                f"features wants a model of examples alone; {features.name} has conditions: {', '.join(features.spec.given.names)}"
-            )
+            names = ", ".join(getattr(features.spec.given, "names", ("given",)))
+            raise OptionError(f"features wants a model of examples alone; {features.name} has conditions: {names}")
         return features
     if not callable(features):
         raise OptionError(f"features wants 'auto', None, a run folder, a model or a function; got {type(features).__name__}")

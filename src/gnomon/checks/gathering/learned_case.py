@@ -18,6 +18,7 @@ from gnomon.checks.gathering.anomalous import anomalies_of, parted
 from gnomon.checks.gathering.labelling import with_labels
 from gnomon.checks.gathering.log_probabilities import likelihood_of
 from gnomon.checks.gathering.noise import latent_of
+from gnomon.checks.gathering.places import comparable
 from gnomon.checks.gathering.simulating import ranks_of
 from gnomon.checks.gathering.sources import assemble, thinned
 from gnomon.checks.gathering.training import training_section
@@ -78,6 +79,9 @@ def case_of(
     sides, drawn = (None, None) if not samples else sides_of(learned, raw, trained, seed)
     if sides is not None:
         sides = with_labels(sides, data, prepared, lambda rows: thinned(rows, effort.rows, seed, "data"), train=trained)
+    if raw.given is not None and not isinstance(learned.spec.given, Vector):
+        what = type(learned.spec.given).__name__.lower()
+        notes.append(f"the condition is {'an' if what[0] in 'aeiou' else 'a'} {what}, no column: only sbc and tarp look at it")
     likelihood, again = likelihood_of(learned, raw, drawn, effort, seed, notes, train=trained), _reconstruction(learned, raw, effort, seed)
     latent, ranks = latent_of(learned, raw, effort, seed, notes), ranks_of(learned, raw, effort, seed, notes)
     case = Case(sides, likelihood, reconstruction=again, latent=latent, ranks=ranks, anomalies=anomalies, effort=effort, seed=seed)
@@ -90,9 +94,7 @@ def case_of(
 def sides_of(learned: Learned, raw: Examples, train: Examples | None, seed: int) -> tuple[Sides, Examples]:
     """As many rows drawn from the model as there are, under the conditions of the data."""
     spec = learned.spec
-    given = None
-    if spec.given is not None and raw.given is not None:
-        given = {name: Encoded(raw.given[:, i]) for i, name in enumerate(spec.given.names)}
+    given = None if raw.given is None else Encoded(raw.given)
     made = learned.sample(len(raw), given=given, seed=mix("check", seed))
     x = prepare(made, spec=Spec(spec.x), roles=("x",)).raw.x
     del made
@@ -100,7 +102,7 @@ def sides_of(learned: Learned, raw: Examples, train: Examples | None, seed: int)
     drawn = Examples(x, given=raw.given)
     known = spec.with_(y=None)
     shown = raw.with_(y=None)
-    if raw.given is not None and bool(torch.isnan(raw.given).any()):  # absent conditions cannot be compared as columns
+    if raw.given is not None and not comparable(spec.given, raw.given):
         known, shown = known.with_(given=None), shown.with_(given=None)
         return assemble(known, shown, Examples(x, weight=raw.weight), seed=seed, train=train), drawn
     return assemble(known, shown, drawn, shared=raw.given is not None, seed=seed, train=train), drawn

@@ -13,9 +13,9 @@ import torch
 
 from gnomon.checks.case import Likelihood
 from gnomon.checks.effort import Effort
-from gnomon.checks.gathering.places import emptiest, places_of
+from gnomon.checks.gathering.places import comparable, emptiest, places_of
 from gnomon.checks.sides import Floats
-from gnomon.data import Examples, Image
+from gnomon.data import Examples, Image, Vector
 from gnomon.errors import AbilityError
 from gnomon.learned import Learned
 
@@ -68,7 +68,8 @@ def likelihood_of(
     kind, conditions = learned.spec.x, learned.spec.given
     if isinstance(kind, Image) and kind.levels is not None:
         made = replace(made, pixels=math.prod(kind.shape))
-    if conditions is not None and part.given is not None and not bool(torch.isnan(part.given).any()):
+    if part.given is not None and comparable(conditions, part.given):
+        assert isinstance(conditions, Vector) and isinstance(part.given, torch.Tensor)
         made = replace(made, given=part.given.double().numpy(), given_columns=conditions.columns)
     return _with_places(made, learned, raw, some, train)
 

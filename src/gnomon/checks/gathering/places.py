@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gnomon.checks.case import Places
 from gnomon.checks.sides import Floats
-from gnomon.data import Categorical, Examples, Image, Periodic, Scaling, Vector
+from gnomon.data import Categorical, ConditionKind, Examples, Image, Periodic, Ragged, Scaling, Vector
 from gnomon.data.seeds import generator
 from gnomon.learned.units import offsets
 
@@ -26,7 +26,7 @@ _CODES = 2**31  # combinations of categories that can be told apart
 
 
 def places_of(scaling: Scaling, raw: Examples, cuts: Floats, *, evaluated: bool) -> Places | None:
-    """Raw examples as points, or None if they are sets or texts, large images, or lack a condition.
+    """Raw examples as points, or None if they or their conditions are sets, images or texts, are large images, or lack a condition.
 
     Args:
         scaling: of the run.
@@ -39,7 +39,7 @@ def places_of(scaling: Scaling, raw: Examples, cuts: Floats, *, evaluated: bool)
         return None
     if isinstance(kind, Image) and math.prod(kind.shape) > PIXELS:
         return None
-    if raw.given is not None and bool(torch.isnan(raw.given).any()):
+    if raw.given is not None and not comparable(scaling.spec.given, raw.given):
         return None
     raw = raw.with_(y=None, weight=None)
     drawn = None
@@ -54,8 +54,14 @@ def places_of(scaling: Scaling, raw: Examples, cuts: Floats, *, evaluated: bool)
     if raw.given is None or scaling.spec.given is None:
         given, given_code = np.empty((len(raw), 0)), np.zeros(len(raw), dtype=np.intp)
     else:
+        assert isinstance(scaling.spec.given, Vector) and isinstance(raw.given, Tensor)
         given, given_code = _conditions(scaling, raw), _codes(scaling.spec.given, raw.given)[0]
     return None if codes > _CODES else Places(points, log_det, given, code, given_code, codes, fitted=None if drawn is None else drawn[0])
+
+
+def comparable(kind: ConditionKind | None, given: Tensor | Ragged) -> bool:
+    """Whether conditions can be compared as columns: they are columns, and none is absent."""
+    return isinstance(kind, Vector) and isinstance(given, Tensor) and not bool(torch.isnan(given).any())
 
 
 def emptiest(scaling: Scaling, raw: Examples) -> Floats:
@@ -92,7 +98,7 @@ def _at(scaling: Scaling, raw: Examples, u: Tensor | None, log_share: float, cut
 def _conditions(scaling: Scaling, raw: Examples) -> Floats:
     """``(n, G)`` conditions that are numbers, in network space; angles as cosine and sine."""
     given = scaling.store(raw).given
-    assert given is not None and scaling.spec.given is not None
+    assert isinstance(given, Tensor) and isinstance(scaling.spec.given, Vector)
     parts: list[Floats] = []
     for column, values in zip(scaling.spec.given.columns, given.double().numpy().T, strict=True):
         if isinstance(column.support, Periodic):

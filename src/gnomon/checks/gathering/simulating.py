@@ -6,17 +6,20 @@ How rows are drawn is `Learned`'s business; whether the ranks are what they shou
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gnomon.blocks import ColumnFeatures, segment_mean
 from gnomon.checks.case import Ranks
 from gnomon.checks.effort import Effort
 from gnomon.checks.measures.simulation import distance_ranks, sbc_ranks
 from gnomon.checks.sides import Floats
-from gnomon.data import Categorical, Examples, Image, Periodic, Scaling, Spec, Vector, prepare
+from gnomon.data import Categorical, Examples, Image, Periodic, Ragged, Scaling, Set, Spec, Vector, prepare
 from gnomon.data.seeds import mix
 from gnomon.learned import Learned
 from gnomon.learned.conditions import Encoded
@@ -30,6 +33,7 @@ FEWEST = 100
 _PER_ROW = 4  # so many rows are drawn for every one whose log-probability would be taken
 _NUMBERS = 500  # likewise so many numbers: images are large
 _AT_ONCE = 16_384  # rows drawn together
+_COARSE = 4  # pixels along each side of an image by which conditions are called near
 
 
 def ranks_of(learned: Learned, raw: Examples, effort: Effort, seed: int, notes: list[str]) -> Ranks | None:
@@ -49,9 +53,10 @@ def ranks_of(learned: Learned, raw: Examples, effort: Effort, seed: int, notes: 
     kind = learned.spec.x
     if "sample" not in learned.abilities or learned.spec.given is None or raw.given is None or not isinstance(raw.x, Tensor):
         return None
-    if not isinstance(kind, (Vector, Image)) or bool(torch.isnan(raw.given).any()):
+    if not isinstance(kind, (Vector, Image)) or (isinstance(raw.given, Tensor) and bool(torch.isnan(raw.given).any())):
         return None
-    affordable = effort.model_rows * min(_PER_ROW, _NUMBERS / math.prod(kind.shape))
+    largest = max(math.prod(one.shape) for one in (kind, learned.spec.given) if isinstance(one, (Vector, Image)))
+    affordable = effort.model_rows * min(_PER_ROW, _NUMBERS / largest)
     rows = min(len(raw), int(affordable) // DRAWS)
     if rows < FEWEST:
         notes.append(f"sbc and tarp are left out: {rows} rows; ranks want at least {FEWEST}")
@@ -75,10 +80,9 @@ def ranks_of(learned: Learned, raw: Examples, effort: Effort, seed: int, notes: 
 
 def _drawn(learned: Learned, part: Examples, draws: int, seed: int) -> Tensor:
     """``(rows * draws, *x)`` in the user's units, those of one condition together."""
-    assert part.given is not None and learned.spec.given is not None
-    repeated = part.given.repeat_interleave(draws, 0)
-    given = {name: Encoded(repeated[:, i]) for i, name in enumerate(learned.spec.given.names)}
-    made = prepare(learned.sample(len(repeated), given=given, seed=seed), spec=Spec(learned.spec.x), roles=("x",)).raw.x
+    assert part.given is not None
+    repeated = part.given[torch.arange(len(part)).repeat_interleave(draws)]
+    made = prepare(learned.sample(len(repeated), given=Encoded(repeated), seed=seed), spec=Spec(learned.spec.x), roles=("x",)).raw.x
     assert isinstance(made, Tensor)
     return made
 
@@ -135,10 +139,19 @@ def _points(scaling: Scaling, x: Tensor) -> Floats:
 
 
 def _conditions(scaling: Scaling, raw: Examples) -> Floats:
-    """``(n, F)`` conditions as such points."""
-    given = scaling.store(raw).given
+    """``(n, F)`` conditions as such points: of images a few coarse pixels, of sets means, spreads and the number of their elements."""
+    kind, given = scaling.spec.given, scaling.store(raw).given
+    if isinstance(given, Ragged):
+        assert isinstance(kind, Set)
+        features, rows, count = ColumnFeatures(kind.of)(given.values), given.rows(), len(given)
+        mean = segment_mean(features, rows, count)
+        spread = segment_mean((features - mean[rows]).square(), rows, count).sqrt()
+        return torch.cat([mean, spread, given.lengths[:, None].float().log1p()], 1).double().numpy()
     assert given is not None
-    return _unfolded(scaling.spec.given, given.double().numpy())
+    if isinstance(kind, Image):
+        pool: Any = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[kind.dimension - 1]
+        given = pool(given, tuple(min(extent, _COARSE) for extent in kind.size)).flatten(1)
+    return _unfolded(kind, given.double().numpy())
 
 
 def _unfolded(kind: object, values: Floats) -> Floats:

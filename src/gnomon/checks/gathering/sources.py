@@ -107,7 +107,11 @@ def case_of_data(
         if fingerprint(trained.raw) == fingerprint(first.raw):
             raise DataError("train= and the real side are the same rows; pass rows that the model has not seen as the real side")
         notes += [f"train: {n}" for n in trained.notices]
-    sides = assemble(first.spec, *parts, seed=seed, train=None if trained is None else thinned(trained.raw, effort.rows, seed, "train"))
+    known = first.spec
+    if known.given is not None and not isinstance(known.given, Vector):
+        known = known.with_(given=None)
+        notes.append("conditions are not compared: they are no columns")
+    sides = assemble(known, *parts, seed=seed, train=None if trained is None else thinned(trained.raw, effort.rows, seed, "train"))
     return Case(replace(sides, missing=(missing[0], missing[1])), effort=effort, seed=seed), notes
 
 
@@ -165,7 +169,7 @@ def assemble(
     weights = [_weight(real.weight), _weight(generated.weight), None]
     if shared:
         weights[1] = weights[0]
-    given = listed[len(listed) - len(spec.given) :] if shared and spec.given is not None else []
+    given = listed[len(listed) - len(spec.given) :] if shared and isinstance(spec.given, Vector) else []
     values = [part[0] if len(part) == 1 else np.concatenate(part, axis=1) for part in parts]
     for name, rows in zip(("real side", "generated side", "training rows"), values, strict=False):
         _refuse_extremes(name, rows, listed)

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from gnomon.data import kinds
-from gnomon.data.encoding.images import encode_images, unfit_images
+from gnomon.data.encoding.images import absent_images, encode_images, unfit_images
 from gnomon.data.encoding.roles import as_table, refuse_empty
 from gnomon.data.encoding.sets import flatten, lay_out
 from gnomon.data.encoding.targets import follow_label, weight_part
 from gnomon.data.encoding.vectors import Part, column_names, demand, follow_columns, follow_matrix
-from gnomon.data.files.arrays import as_column
+from gnomon.data.files.arrays import as_array, as_column
 from gnomon.data.files.reading import Arrays, Table
 from gnomon.data.kinds import Image, Label, Set, Spec, Vector
 from gnomon.errors import DataError
@@ -54,7 +55,7 @@ def _fitting(found: Table | Arrays, spec: Spec, place: str) -> Table | Arrays:
     if not spec.x.bare:
         names = ", ".join(spec.x.names[:6]) + (" …" if len(spec.x) > 6 else "")
         raise DataError(f"{place}expected a table with the columns {names}; got a bare array of {width} columns")
-    named = {name for role in (spec.y, spec.given) if role is not None for name in column_names(role)}
+    named = {name for role in ("y", "given") if getattr(spec, role) is not None for name in column_names(getattr(spec, role), role)}
     if width != len(spec.x) and any(name[0] == "x" and name[1:].isdigit() for name in named):
         return as_table(found, place)
     return found
@@ -63,19 +64,21 @@ def _fitting(found: Table | Arrays, spec: Spec, place: str) -> Table | Arrays:
 def _has(found: Table | Arrays, spec: Spec, role: str) -> bool:
     if isinstance(found, Arrays):
         return getattr(found, role) is not None
-    names = [spec.weight] if role == "weight" else column_names(getattr(spec, role))
+    names = [spec.weight] if role == "weight" else column_names(getattr(spec, role), role)
     return all(name in found.columns.column_names for name in names)
 
 
 def _follow_role(found: Table | Arrays, spec: Spec, role: str, absent: bool, place: str) -> Part:
     kind = getattr(spec, role)
-    if isinstance(found, Arrays):
-        array = getattr(found, role)
+    array = found.given if isinstance(found, Table) and role == "given" else None
+    beside = isinstance(kind, Image) or (role == "given" and isinstance(kind, Set) and kind.of.bare)  # never columns of a table
+    if isinstance(found, Arrays) or array is not None or beside:
+        array = getattr(found, role, None)
         if array is None:
             if absent:
-                return Part(kind, np.full((len(found.x), len(kind)), np.nan))
+                return _nothing(kind, found)
             raise DataError(f"{place}the data has no {role}; pass a dict with x= and {role}=")
-        return _follow_array(array, kind, role, place, found.layout)
+        return _follow_array(array, kind, role, place, absent)
     table = found.columns
     if role == "weight":
         demand(table, [kind], place)
@@ -94,16 +97,27 @@ def _follow_role(found: Table | Arrays, spec: Spec, role: str, absent: bool, pla
     return Part(kind, follow_columns(table, kind, place))
 
 
-def _follow_array(array: Any, kind: Any, role: str, place: str, layout: str | None) -> Part:
+def _nothing(kind: Any, found: Table | Arrays) -> Part:
+    """A condition that is absent from every row."""
+    rows = found.columns.num_rows if isinstance(found, Table) else len(found.x)
+    absent = np.full((rows, *kind.shape), np.nan, dtype=np.float32 if isinstance(kind, Image) else np.float64)
+    return Part(kind, torch.from_numpy(absent) if isinstance(kind, Image) else absent)
+
+
+def _follow_array(array: Any, kind: Any, role: str, place: str, absent: bool) -> Part:
     if role == "weight":
         return weight_part(pa.chunked_array([as_column(array, "weight", place)]), "", place)
     if isinstance(kind, Image):
+        if isinstance(array, list) and role == "given":
+            array = as_array(array, role)
         if isinstance(array, list):
             raise DataError(f"{place}expected images of shape {kind.shape}; got arrays of different lengths")
-        return Part(kind, encode_images(array, kind, place=place), unfit=unfit_images(array))
+        unfit = unfit_images(array)
+        values = encode_images(array, kind, place=place, role=role, absent=absent)
+        return Part(kind, values, unfit=unfit & ~absent_images(array) if absent else unfit)
     if isinstance(kind, (Set, kinds.Sequence)):
-        elements, lengths = lay_out(array, features=len(kind.of), place=place)
-        return Part(kind, follow_matrix(elements, kind.of, "x", place), lengths=lengths)
+        elements, lengths = lay_out(array, features=len(kind.of), place=place, role=role)
+        return Part(kind, follow_matrix(elements, kind.of, role, place), lengths=lengths)
     if isinstance(array, list):
         raise DataError(f"{place}{role} is a list of arrays of different lengths; expected {len(kind)} columns")
     if isinstance(kind, Label):

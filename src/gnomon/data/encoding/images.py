@@ -18,7 +18,9 @@ from gnomon.errors import DataError
 _BLOCK_BYTES = 1 << 26
 
 
-def image_kind(array: np.ndarray, *, kind: str | None, layout: str | None = None, support: Support | None = None, place: str = "") -> Image:
+def image_kind(
+    array: np.ndarray, *, kind: str | None, layout: str | None = None, support: Support | None = None, place: str = "", role: str = "x"
+) -> Image:
     """What images an array holds.
 
     Args:
@@ -28,6 +30,7 @@ def image_kind(array: np.ndarray, *, kind: str | None, layout: str | None = None
         support: ``integer(0, levels - 1)`` for whole grey levels, ``real`` for real pixels; None to go by the values: whole numbers
             from 0 have levels (2 … 32 if no pixel is larger, else 256, else 65536), anything else is real.
         place: what stands before every message.
+        role: whose images these are, for messages.
 
     Raises:
         DataError: the array has no such axes, an empty axis, or a support that images cannot have.
@@ -37,14 +40,15 @@ def image_kind(array: np.ndarray, *, kind: str | None, layout: str | None = None
         Image(channels=3, size=(28, 28), levels=None, layout='last')
     """
     axes = array.ndim
+    place = f"{place}{role}: "
     if array.dtype.kind not in "biuf":
-        raise DataError(f"{place}x: images hold numbers; got values of type {array.dtype}")
+        raise DataError(f"{place}images hold numbers; got values of type {array.dtype}")
     allowed = {"signal": (2, 3)}.get(kind or "image", (3, 4, 5))
     if axes not in allowed:
         wanted = "(n, length) or (n, channels, length)" if kind == "signal" else "(n, height, width), or with channels first or last"
-        raise DataError(f"{place}x: kind='{kind or 'image'}' wants an array of shape {wanted}; got {array.shape}")
+        raise DataError(f"{place}kind='{kind or 'image'}' wants an array of shape {wanted}; got {array.shape}")
     if 0 in array.shape[1:]:
-        raise DataError(f"{place}x: images of shape {array.shape[1:]} hold no pixels")
+        raise DataError(f"{place}images of shape {array.shape[1:]} hold no pixels")
     if layout is None:
         layout = "none" if axes == allowed[0] else "last" if array.shape[-1] <= 4 and array.shape[1] > array.shape[-1] else "first"
     shape = array.shape[1:]
@@ -57,11 +61,11 @@ def _levels_of(support: Support, array: np.ndarray, place: str) -> int | None:
     if isinstance(support, Real):
         return None
     if not isinstance(support, Integer) or (support.low or 0) != 0:
-        raise DataError(f"{place}x: images are 'real' or 'integer(0,levels-1)'; got '{support.name}'")
+        raise DataError(f"{place}images are 'real' or 'integer(0,levels-1)'; got '{support.name}'")
     found = _levels(array)
     levels = found if support.high is None else support.high + 1
     if found is None or levels is None or (support.high is not None and not _within(array, levels)):
-        raise DataError(f"{place}x: support 'integer' wants pixels that are whole numbers from 0 to {support.high or 65535}; choose 'real'")
+        raise DataError(f"{place}support 'integer' wants pixels that are whole numbers from 0 to {support.high or 65535}; choose 'real'")
     return levels
 
 
@@ -91,8 +95,15 @@ def blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, array[start : start + rows]
 
 
-def encode_images(array: np.ndarray, kind: Image, *, place: str = "") -> Tensor:
+def encode_images(array: np.ndarray, kind: Image, *, place: str = "", role: str = "x", absent: bool = False) -> Tensor:
     """Images as a contiguous tensor ``(n, channels, *size)``: uint8 for up to 256 levels, int32 for more, else float.
+
+    Args:
+        array: in the user's layout, or channels first.
+        kind: what they are.
+        place: what stands before every message.
+        role: whose images these are, for messages.
+        absent: some may be absent, all of their pixels NaN: then levels come as floats too.
 
     Raises:
         DataError: the array's images are not those of `kind`.
@@ -102,36 +113,40 @@ def encode_images(array: np.ndarray, kind: Image, *, place: str = "") -> Tensor:
         torch.Size([5, 1, 8, 8])
     """
     expected = _user_shape(kind)
+    place = f"{place}{role}: "
     if array.dtype.kind not in "biuf":
-        raise DataError(f"{place}x: images hold numbers; got values of type {array.dtype}")
+        raise DataError(f"{place}images hold numbers; got values of type {array.dtype}")
     if array.shape[1:] != expected:
         if array.shape[1:] != kind.shape:
-            raise DataError(f"{place}x: images have shape {array.shape[1:]}; expected {expected}")
+            raise DataError(f"{place}images have shape {array.shape[1:]}; expected {expected}")
         moved = array
     elif kind.layout == "last":
         moved = np.moveaxis(array, -1, 1)
     else:
         moved = array.reshape(len(array), *kind.shape)
+    holes = absent and array.dtype.kind == "f"
     if kind.levels is None:
         target = np.dtype(np.float64 if array.dtype == np.float64 else np.float32)
     else:
-        target = np.dtype(np.uint8 if kind.levels <= 256 else np.int32)
-        _refuse_other_levels(array, kind.levels, place)
+        target = np.dtype(np.float32 if holes else np.uint8 if kind.levels <= 256 else np.int32)
+        _refuse_other_levels(array, kind.levels, place, holes=holes)
     made = np.ascontiguousarray(moved, dtype=target)
     return torch.from_numpy(made if made.flags.writeable else made.copy())
 
 
-def _refuse_other_levels(array: np.ndarray, levels: int, place: str) -> None:
-    """Raise for pixels that are no whole numbers from 0 to levels - 1; missing ones are left to `absent_images`."""
+def _refuse_other_levels(array: np.ndarray, levels: int, place: str, *, holes: bool) -> None:
+    """Raise for pixels that are no whole numbers from 0 to levels - 1; with `holes`, NaN is left to others."""
     for start, block in blocks(array):
         with np.errstate(invalid="ignore"):
             bad = (block < 0) | (block >= levels)
             if block.dtype.kind == "f":
                 bad |= block != np.floor(block)
+        if holes:
+            bad &= ~np.isnan(block)
         if bad.any():
             row = int(bad.reshape(len(bad), -1).any(1).argmax())
             pixel = block[row].ravel()[int(bad[row].ravel().argmax())]
-            raise DataError(f"{place}x: image {start + row + 1} holds {pixel:g}; expected whole numbers from 0 to {levels - 1}")
+            raise DataError(f"{place}image {start + row + 1} holds {pixel:g}; expected whole numbers from 0 to {levels - 1}")
 
 
 def unfit_images(array: np.ndarray) -> np.ndarray:
@@ -141,6 +156,13 @@ def unfit_images(array: np.ndarray) -> np.ndarray:
         for start, block in blocks(array):
             unfit[start : start + len(block)] = ~np.isfinite(block.reshape(len(block), -1)).all(1)
     return unfit
+
+
+def absent_images(array: np.ndarray) -> np.ndarray:
+    """``(n,)`` bool: images of which every pixel is NaN, as an absent condition is written."""
+    if array.dtype.kind != "f":
+        return np.zeros(len(array), dtype=bool)
+    return np.isnan(array.reshape(len(array), -1)).all(1)
 
 
 def decode_images(values: Tensor, kind: Image) -> np.ndarray:

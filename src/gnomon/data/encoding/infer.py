@@ -57,7 +57,7 @@ def prepare(
     weight: str | None = None,
     drop: str | Sequence[str] = (),
     columns: Mapping[str, str | Support] | None = None,
-    kind: str | None = None,
+    kind: str | Mapping[str, str] | None = None,
     missing: str = "error",
     wanted: str | None = None,
     roles: Sequence[str] | None = None,
@@ -70,7 +70,7 @@ def prepare(
         spec: follow this description (a Learned's) instead of inferring one; other columns are ignored.
         target, given, weight, drop: names of columns; the others are ``x``. Texts may list several, separated by commas.
         columns: column name to support, such as ``{"efficiency": "bounded(0,1)"}``.
-        kind: what bare arrays of three axes and lists are: "image", "signal", "set" or "sequence".
+        kind: what bare arrays of three axes and lists are: "image", "signal", "set" or "sequence"; of conditions ``{"given": "signal"}``.
         missing: "error", "drop" rows, or "impute" (numbers by the median, categories by the most frequent; never a target or weight).
         wanted: how the model reads ``y``: "label", "numbers", or None (labels if texts, booleans or at most 100 whole numbers).
         roles: with `spec`: which roles are read and demanded; by default x and given are, y and weight are read where they exist.
@@ -92,17 +92,17 @@ def prepare(
         if spec is not None and spec != data.spec:
             raise DataError("the data were prepared as another spec describes them; pass them as they were before")
         return data
-    _one_of("kind", kind, (None, *KINDS))
+    told = _told(kind)
     _one_of("missing", missing, ("error", "drop", "impute"))
     _one_of("wanted", wanted, (None, "label", "numbers"))
-    found = read(data, kind=kind if spec is None else _kind_of(spec), types=_text_types(spec))
+    found = read(data, kind=told.get("x") if spec is None else _kind_of(spec), types=_text_types(spec))
     place = f"{found.name}: " if found.name else ""
     overrides = _supports(columns, place)
     if spec is not None:
         parts, found = follow(found, spec, roles=roles, absent=absent, place=place)
     else:
         chosen = Chosen(target=target, given=given, weight=weight, drop=drop)
-        parts, found = infer(found, chosen, overrides=overrides, kind=kind, wanted=wanted, place=place)
+        parts, found = infer(found, chosen, overrides=overrides, told=told, wanted=wanted, place=place)
     parts, kept, notices = settle(parts, missing=missing, absent=absent, place=place)
     table = _kept_rows(found.columns, kept) if isinstance(found, Table) else None
     raw = _examples(parts)
@@ -123,6 +123,16 @@ def _one_of(option: str, value: Any, allowed: Sequence[Any]) -> None:
     if value not in allowed:
         names = ", ".join(repr(a) for a in allowed if a is not None)
         raise OptionError(f"{option}={value!r} is not known; use one of {names}")
+
+
+def _told(kind: str | Mapping[str, str] | None) -> dict[str, str]:
+    """What the user says that x and given are, by role."""
+    told = {} if kind is None else dict(kind) if isinstance(kind, Mapping) else {"x": kind}
+    for role, word in told.items():
+        if role not in ("x", "given"):
+            raise OptionError(f"kind says what x and given are; got {role!r}: write kind={{'x': 'image', 'given': 'set'}}, or one of them")
+        _one_of("kind", word, KINDS)
+    return told
 
 
 def _kind_of(spec: Spec) -> str | None:
@@ -159,7 +169,7 @@ def _text_types(spec: Spec | None) -> dict[str, pa.DataType]:
 
 def _spec(parts: Mapping[str, Part]) -> Spec:
     x, y, given = (parts[role].kind if role in parts else None for role in ("x", "y", "given"))
-    assert x is not None and (given is None or isinstance(given, Vector))
+    assert x is not None and (given is None or isinstance(given, (Vector, Image, Set)))
     return Spec(x, y, given, parts["weight"].name if "weight" in parts else None)
 
 

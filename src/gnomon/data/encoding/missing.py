@@ -23,7 +23,7 @@ def settle(parts: dict[str, Part], *, missing: str, absent: bool, place: str) ->
     Args:
         parts: by role.
         missing: "error", "drop" or "impute".
-        absent: leave NaN in `given` as they are.
+        absent: leave NaN in `given` as they are (of images those that are wholly NaN; others are unfit).
         place: what stands before every message.
 
     Returns:
@@ -36,7 +36,7 @@ def settle(parts: dict[str, Part], *, missing: str, absent: bool, place: str) ->
     bad = {}
     for role, part in parts.items():
         unfit = _unfit(role, part, place)
-        if unfit is not None and not (absent and role == "given"):
+        if unfit is not None and not (absent and role == "given" and part.unfit is None):
             bad[role] = unfit
     kept: np.ndarray | None = None
     if bad and missing == "error":
@@ -110,9 +110,8 @@ def _complaint(parts: dict[str, Part], bad: dict[str, np.ndarray], place: str) -
     part = parts[role]
     if isinstance(part.values, Tensor):
         row = first_row(bad[role]) or 0
-        return (
-            f'{place}x: image {row + 1} holds missing or infinite pixels ({int(bad[role].sum())} images do); drop them with missing="drop"'
-        )
+        told = f"({int(bad[role].sum())} images do)"
+        return f'{place}{role}: image {row + 1} holds missing or infinite pixels {told}; drop them with missing="drop"'
     holed = [(column, np.isnan(numbers)) for column, numbers in _columns(role, part) if np.isnan(numbers).any()]
     column, absent = holed[0]
     first = first_row(absent) or 0
@@ -132,7 +131,7 @@ def _impute(role: str, part: Part, place: str) -> list[str]:
             f"{place}{'target' if role == 'y' else role} '{name}' holds missing values, which are never filled; pass missing=\"drop\""
         )
     if isinstance(part.values, Tensor):
-        raise DataError(f'{place}x: images with missing pixels cannot be filled; pass missing="drop"')
+        raise DataError(f'{place}{role}: images with missing pixels cannot be filled; pass missing="drop"')
     notices = []
     for column, numbers in _columns(role, part):
         absent = np.isnan(numbers)

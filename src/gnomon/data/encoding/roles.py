@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from gnomon.data.encoding.images import encode_images, image_kind, unfit_images
 from gnomon.data.encoding.sets import flatten, lay_out, list_columns
 from gnomon.data.encoding.targets import target_part, weight_part
 from gnomon.data.encoding.vectors import Part, array_columns, array_names, column_names, matrix, two_axes, vector
-from gnomon.data.files.arrays import as_column
+from gnomon.data.files.arrays import as_array, as_column
 from gnomon.data.files.reading import Arrays, Table
 from gnomon.data.kinds import Set, Support, Vector
 from gnomon.errors import DataError
@@ -36,9 +37,9 @@ class Chosen:
 
 
 def infer(
-    found: Table | Arrays, chosen: Chosen, *, overrides: Mapping[str, Support], kind: str | None, wanted: str | None, place: str
+    found: Table | Arrays, chosen: Chosen, *, overrides: Mapping[str, Support], told: Mapping[str, str], wanted: str | None, place: str
 ) -> tuple[dict[str, Part], Table | Arrays]:
-    """The roles of new data.
+    """The roles of new data; `told` says of x or given what an array does not tell.
 
     Returns:
         the parts by role, and the data itself (bare arrays become a table if columns of theirs were named).
@@ -49,14 +50,14 @@ def infer(
     if isinstance(found, Arrays) and chosen and not (found.y is not None and chosen == Chosen(target="y")):
         found = as_table(found, place)
     if isinstance(found, Table):
-        return _infer_table(found, chosen, overrides=overrides, kind=kind, wanted=wanted, place=place), found
-    return _infer_arrays(found, overrides=overrides, kind=kind, wanted=wanted, place=place), found
+        return _infer_table(found, chosen, overrides=overrides, told=told, wanted=wanted, place=place), found
+    return _infer_arrays(found, overrides=overrides, told=told, wanted=wanted, place=place), found
 
 
 def _infer_table(
-    found: Table, chosen: Chosen, *, overrides: Mapping[str, Support], kind: str | None, wanted: str | None, place: str
+    found: Table, chosen: Chosen, *, overrides: Mapping[str, Support], told: Mapping[str, str], wanted: str | None, place: str
 ) -> dict[str, Part]:
-    table, names = found.columns, found.columns.column_names
+    table, names, kind = found.columns, found.columns.column_names, told.get("x")
     refuse_empty(table.num_rows, place)
     if kind in ("image", "signal"):
         raise DataError(f"{place}kind='{kind}' wants arrays or a folder of images; got a table of columns")
@@ -71,7 +72,10 @@ def _infer_table(
     if len(weight) > 1:
         raise DataError(f"{place}weight wants one column; got {', '.join(weight)}")
     _refuse_shared({"target": target, "given": given, "weight": weight, "drop": drop}, place)
-    _known_overrides(overrides, names, place)
+    if given and found.given is not None:
+        raise DataError(f"{place}given= names columns of x, and the condition also came as an array beside it; leave one of them out")
+    beside = None if found.given is None else _infer_given(found.given, overrides, told.get("given"), place)
+    _known_overrides(overrides, [*names, *(column_names(beside.kind, "given") if beside and beside.kind else ())], place)
     taken = {*target, *given, *weight, *drop}
     x = [name for name in names if name not in taken]
     if not x:
@@ -84,27 +88,35 @@ def _infer_table(
     if target:
         parts["y"] = target_part(table, target, overrides=overrides, wanted=wanted, place=place)
     if given:
-        parts["given"] = vector(table, given, overrides=overrides, place=place)
+        lists = bool(set(given) & set(list_columns(table)))
+        if lists:
+            parts["given"] = _elements(table, given, "set", overrides, place, role="given")
+        else:
+            parts["given"] = vector(table, given, overrides=overrides, place=place)
+    if beside is not None:
+        parts["given"] = beside
     if weight:
         parts["weight"] = weight_part(table.column(weight[0]), weight[0], place)
     return parts
 
 
-def _infer_arrays(found: Arrays, *, overrides: Mapping[str, Support], kind: str | None, wanted: str | None, place: str) -> dict[str, Part]:
+def _infer_arrays(
+    found: Arrays, *, overrides: Mapping[str, Support], told: Mapping[str, str], wanted: str | None, place: str
+) -> dict[str, Part]:
     refuse_empty(len(found.x), place)
     if wanted and found.y is None:
         raise DataError(f"{place}this model needs a target; pass (x, y), or a dict with x= and y=")
-    parts: dict[str, Part] = {"x": _infer_x(found, overrides, kind, place)}
+    parts: dict[str, Part] = {"x": _infer_x(found, overrides, told.get("x"), place)}
     if found.y is not None:
         names = array_names(found.y, "y", place)
         parts["y"] = target_part(array_columns(found.y, names), names, overrides=overrides, wanted=wanted, place=place, bare=True)
     if found.given is not None:
-        parts["given"] = matrix(found.given, array_names(found.given, "given", place), overrides=overrides, place=place)
+        parts["given"] = _infer_given(found.given, overrides, told.get("given"), place)
     if found.weight is not None:
         if found.weight.ndim != 1:
             raise DataError(f"{place}weight wants one number per row, shape (n,); got shape {found.weight.shape}")
         parts["weight"] = weight_part(pa.chunked_array([as_column(found.weight, "weight", place)]), "", place)
-    known = [name for part in parts.values() if part.kind is not None for name in column_names(part.kind)]
+    known = [name for role, part in parts.items() if part.kind is not None for name in column_names(part.kind, role)]
     _known_overrides(overrides, known, place)
     return parts
 
@@ -112,10 +124,7 @@ def _infer_arrays(found: Arrays, *, overrides: Mapping[str, Support], kind: str 
 def _infer_x(found: Arrays, overrides: Mapping[str, Support], kind: str | None, place: str) -> Part:
     x = found.x
     if kind in ("set", "sequence"):
-        elements, lengths = lay_out(x, place=place)
-        part = matrix(elements, array_names(elements, "x", place), overrides=overrides, place=place)
-        assert isinstance(part.kind, Vector)
-        return Part((Set if kind == "set" else kinds.Sequence)(part.kind), part.values, lengths=lengths)
+        return _laid_out(x, "x", kind, overrides, place)
     if isinstance(x, list):
         raise DataError(f"{place}x is a list of arrays of different lengths; pass kind='set' or kind='sequence'")
     if kind in ("image", "signal") or (kind is None and (x.ndim >= 4 or found.layout is not None)):
@@ -126,10 +135,37 @@ def _infer_x(found: Arrays, overrides: Mapping[str, Support], kind: str | None, 
     return matrix(x, array_names(x, "x", place), overrides=overrides, place=place)
 
 
-def _elements(table: pa.Table, names: Sequence[str], kind: str, overrides: Mapping[str, Support], place: str) -> Part:
+def _infer_given(given: Any, overrides: Mapping[str, Support], kind: str | None, place: str) -> Part:
+    """Conditions that are no columns of a table: a matrix, images, or sets."""
+    if kind == "sequence":
+        raise DataError(f"{place}given: no network reads sequences yet; pass kind={{'given': 'set'}}, or columns made from them")
+    if kind == "set" or (kind is None and isinstance(given, list)):
+        return _laid_out(given, "given", "set", overrides, place)
+    array = as_array(given, "given") if isinstance(given, list) else given
+    if kind in ("image", "signal") or (kind is None and array.ndim >= 4):
+        image = image_kind(array, kind=kind, support=overrides.get("given"), place=place, role="given")
+        return Part(image, encode_images(array, image, place=place, role="given"), unfit=unfit_images(array))
+    if array.ndim >= 3:
+        told = "say what it is: kind={'given': 'image'}, 'signal' or 'set' (a list of arrays is read as sets)"
+        raise DataError(f"{place}given has shape {array.shape}; {told}")
+    return matrix(array, array_names(array, "given", place), overrides=overrides, place=place)
+
+
+def _laid_out(items: Any, role: str, kind: str, overrides: Mapping[str, Support], place: str) -> Part:
+    """Sets or sequences that came as arrays."""
+    elements, lengths = lay_out(items, place=place, role=role)
+    part = matrix(elements, array_names(elements, role, place), overrides=overrides, place=place)
+    assert isinstance(part.kind, Vector)
+    return Part((Set if kind == "set" else kinds.Sequence)(part.kind), part.values, lengths=lengths)
+
+
+def _elements(table: pa.Table, names: Sequence[str], kind: str, overrides: Mapping[str, Support], place: str, *, role: str = "x") -> Part:
     """The elements of list columns."""
     lists = set(list_columns(table))
     plain = [name for name in names if name not in lists]
+    if plain and role == "given":
+        listed = next(name for name in names if name in lists)
+        raise DataError(f"{place}given is columns of numbers or columns of lists; '{listed}' holds lists and '{plain[0]}' does not")
     if plain:
         raise DataError(
             f"{place}kind='{kind}' wants columns of lists; '{plain[0]}' holds {table.column(plain[0]).type}: put it into given or drop"
@@ -183,10 +219,13 @@ def as_table(found: Arrays, place: str) -> Table:
     if isinstance(found.x, list) or found.x.ndim > 2:
         raise DataError(f"{place}target, given, weight and drop name columns of a table; here pass a dict with x=, y=, given=, weight=")
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+    beside = found.given is not None and (isinstance(found.given, list) or found.given.ndim > 2)
     for stem in ("x", "y", "given", "weight"):
         array = getattr(found, stem)
-        if array is not None:
+        if array is not None and not (beside and stem == "given"):
             names = ["weight"] if stem == "weight" else array_names(array, stem, place)
             grid = two_axes(array)
             columns |= {name: as_column(grid[:, i], name, place) for i, name in enumerate(names)}
-    return Table(pa.table(columns), name=found.name, target="y" if found.y is not None else None, bare=True, notices=found.notices)
+    target = "y" if found.y is not None else None
+    given = found.given if beside else None
+    return Table(pa.table(columns), name=found.name, target=target, bare=True, notices=found.notices, given=given)

@@ -16,13 +16,14 @@ from gnomon.data.examples import Ragged
 from gnomon.errors import DataError
 
 
-def lay_out(items: Any, *, features: int | None = None, place: str = "") -> tuple[np.ndarray, np.ndarray]:
+def lay_out(items: Any, *, features: int | None = None, place: str = "", role: str = "x") -> tuple[np.ndarray, np.ndarray]:
     """Arrays of different lengths, end to end.
 
     Args:
         items: one array ``(m,)`` or ``(m, features)`` per example, or one array ``(n, m)`` or ``(n, m, features)``.
         features: how many each element has, if it is known: then all examples may be empty.
         place: what stands before every message.
+        role: whose items these are, for messages.
 
     Returns:
         elements ``(sum of m, features)`` and lengths ``(n,)`` int64.
@@ -37,9 +38,9 @@ def lay_out(items: Any, *, features: int | None = None, place: str = "") -> tupl
     """
     if isinstance(items, np.ndarray):
         if items.ndim not in (2, 3):
-            raise DataError(f"{place}x: sets and sequences have shape (n, elements, features); got {items.shape}")
+            raise DataError(f"{place}{role}: sets and sequences have shape (n, elements, features); got {items.shape}")
         if items.size == 0:
-            return lay_out(list(items), features=features, place=place)
+            return lay_out(list(items), features=features, place=place, role=role)
         grid = items[..., None] if items.ndim == 2 else items
         return grid.reshape(-1, grid.shape[2]), np.full(len(grid), grid.shape[1], dtype=np.int64)
     arrays = [np.asarray(item) for item in items]
@@ -47,15 +48,15 @@ def lay_out(items: Any, *, features: int | None = None, place: str = "") -> tupl
     if filled is None and features is not None:
         return np.empty((0, features)), np.zeros(len(arrays), dtype=np.int64)
     if filled is None:
-        raise DataError(f"{place}x: all sets are empty; expected at least one element")
+        raise DataError(f"{place}{role}: all sets are empty; expected at least one element")
     flat, features = filled.ndim == 1, 1 if filled.ndim == 1 else int(filled.shape[-1])
     for index, array in enumerate(arrays):
         if not array.size:
             continue
         if array.ndim > 2 or (array.ndim == 1) != flat or (not flat and array.shape[1] != features):
-            raise DataError(f"{place}x: item {index + 1} has shape {array.shape}; expected (elements, {features}) as in the others")
+            raise DataError(f"{place}{role}: item {index + 1} has shape {array.shape}; expected (elements, {features}) as in the others")
         if array.dtype.kind not in "biuf":
-            raise DataError(f"{place}x: item {index + 1} holds values of type {array.dtype}; expected numbers")
+            raise DataError(f"{place}{role}: item {index + 1} holds values of type {array.dtype}; expected numbers")
     elements = np.concatenate([a.reshape(-1, features) for a in arrays if a.size])
     return elements, np.array([len(a) for a in arrays], dtype=np.int64)
 

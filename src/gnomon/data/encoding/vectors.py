@@ -112,13 +112,13 @@ def array_columns(array: np.ndarray, names: Sequence[str]) -> pa.Table:
     return pa.table({name: as_column(grid[:, i], name) for i, name in enumerate(names)})
 
 
-def column_names(kind: Kind) -> list[str]:
-    """Names of the columns of a kind; images are called "x"."""
+def column_names(kind: Kind, role: str = "x") -> list[str]:
+    """Names of the columns of a kind; images are called by their role."""
     if isinstance(kind, Vector):
         return list(kind.names)
     if isinstance(kind, Label):
         return [kind.name]
-    return column_names(kind.of) if isinstance(kind, (Set, kinds.Sequence)) else ["x"]
+    return column_names(kind.of) if isinstance(kind, (Set, kinds.Sequence)) else [role]
 
 
 def follow_matrix(array: np.ndarray, kind: Vector, role: str, place: str) -> np.ndarray:

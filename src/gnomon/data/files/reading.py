@@ -34,6 +34,7 @@ class Table:
         suggested: the column that is the target if a model needs one and none is named, or None.
         bare: whether it came as a plain array and goes back as one.
         notices: what was done to the data on the way in.
+        given: conditions that came beside the table, an array or a list of arrays as in `Arrays`, or None.
     """
 
     columns: pa.Table
@@ -42,6 +43,7 @@ class Table:
     suggested: str | None = None
     bare: bool = False
     notices: tuple[str, ...] = ()
+    given: Any = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Arrays:
     Args:
         x: ``(n, …)`` array, or a list of arrays when the examples differ in length.
         y: ``(n,)`` or ``(n, columns)`` targets, or None.
-        given: ``(n,)`` or ``(n, columns)`` conditions, or None.
+        given: ``(n,)`` or ``(n, columns)`` conditions, ``(n, …)`` images, a list of ``(elements, columns)`` sets, or None.
         weight: ``(n,)``, or None.
         name: what to call the data in messages: the path of its file, or "".
         layout: where images keep their channels, if known: "first", "last" or "none".
@@ -160,25 +162,34 @@ def _read_pair(source: tuple[Any, ...]) -> Arrays | Table:
     if len(source) != 2:
         raise DataError(f"a tuple of data is (x, y); got {len(source)} parts; pass a dict with x=, y=, given=, weight= instead")
     x, y = source
-    if is_frame(x):
-        table = read(x)
-        assert isinstance(table, Table)
+    return _beside_table({"x": x, "y": y}) if is_frame(x) else _by_role({"x": x, "y": y})
+
+
+def _beside_table(source: Mapping[str, Any], where: str = "") -> Table:
+    """A table as x, with a target or conditions beside it."""
+    table = read(source["x"])
+    assert isinstance(table, Table)
+    y, given = source.get("y"), source.get("given")
+    if y is not None:
         name = str(getattr(y, "name", None) or "y")
         if name in table.columns.column_names:
             raise DataError(f"(x, y): the table x already has a column '{name}'; pass one table and target='{name}'")
         column = as_column(y, name)
         _same_length({"x": table.columns.num_rows, "y": len(column)})
-        return replace(table, columns=table.columns.append_column(name, column), target=name)
-    return _by_role({"x": x, "y": y})
+        table = replace(table, columns=table.columns.append_column(name, column), target=name)
+    if given is not None:
+        table = replace(table, given=_role("given", given, where))
+        _same_length({"x": table.columns.num_rows, "given": len(table.given)}, where)
+    return table
 
 
 def from_mapping(source: Mapping[Any, Any], *, name: str = "", by_role: bool = False) -> Table | Arrays:
-    """A dict: arrays by role if its keys are x, y, given, weight and x has more than one axis; else columns."""
+    """A dict: arrays by role if its keys are x, y, given, weight and x or given has more than one axis; else columns."""
     where = f"{name}: " if name else ""
     if not source:
         raise DataError(f"{where or 'the data '}holds no columns; pass at least one")
     lowered = {"x" if key == "X" else key: value for key, value in source.items()}
-    if set(lowered) <= set(ROLES) and "x" in lowered and (by_role or _axes(lowered["x"]) != 1):
+    if set(lowered) <= set(ROLES) and "x" in lowered and (by_role or _no_columns(lowered)):
         return _by_role(lowered, name=name)
     columns = {column_name(key, where): value for key, value in source.items()}
     if len(columns) < len(source):
@@ -195,20 +206,21 @@ def from_mapping(source: Mapping[Any, Any], *, name: str = "", by_role: bool = F
 
 def _by_role(source: Mapping[str, Any], *, name: str = "") -> Arrays | Table:
     where = f"{name}: " if name else ""
-    if is_frame(source["x"]) and set(source) <= {"x", "y"} and hasattr(source["x"], "columns"):
-        return _read_pair((source["x"], source["y"])) if "y" in source else read(source["x"])
-    roles: dict[str, Any] = {}
-    for role, value in source.items():
-        if value is None:
-            continue
-        if role == "x" and _is_ragged(value):
-            roles[role] = [as_array(item, f"{where}x[{index}]") for index, item in enumerate(value)]
-        else:
-            roles[role] = as_array(value, f"{where}{role}")
-            if roles[role].ndim == 0:
-                raise DataError(f"{where}{role} is a single number; expected one row per example, an array of shape (n, …)")
+    if _is_table(source["x"]) and source.get("weight") is None:
+        return _beside_table(source, where)
+    roles = {role: _role(role, value, where) for role, value in source.items() if value is not None}
     _same_length({role: len(value) for role, value in roles.items()}, where)
     return Arrays(**roles, name=name)
+
+
+def _role(role: str, value: Any, where: str) -> Any:
+    """One role as an array, or as a list of arrays where examples differ in length or conditions are sets."""
+    if (role in ("x", "given") and _is_ragged(value)) or (role == "given" and _are_sets(value)):
+        return [as_array(item, f"{where}{role}[{index}]") for index, item in enumerate(value)]
+    array = as_array(value, f"{where}{role}")
+    if array.ndim == 0:
+        raise DataError(f"{where}{role} is a single number; expected one row per example, an array of shape (n, …)")
+    return array
 
 
 def from_array(array: np.ndarray, *, name: str = "") -> Table | Arrays:
@@ -244,6 +256,21 @@ def _is_ragged(value: Any) -> bool:
     if not len(value) or not all(hasattr(item, "__len__") and not isinstance(item, (str, bytes, Mapping)) for item in value):
         return False
     return len({len(item) for item in value}) > 1
+
+
+def _are_sets(value: Any) -> bool:
+    """Whether `value` is a list of arrays of two axes: sets of elements, even where all are of one length."""
+    return isinstance(value, (list, tuple)) and len(value) > 0 and _axes(value[0]) == 2
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or (is_frame(value) and hasattr(value, "columns"))
+
+
+def _no_columns(source: Mapping[str, Any]) -> bool:
+    """Whether x or given of a dict cannot be a column, so that its keys must be roles."""
+    given = source.get("given")
+    return _is_table(source["x"]) or _axes(source["x"]) != 1 or _axes(given) > (2 if isinstance(given, (list, tuple)) else 1)
 
 
 def _axes(value: Any) -> int:

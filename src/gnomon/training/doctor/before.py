@@ -112,18 +112,20 @@ def _hashes(examples: Examples, columns: int | None = None) -> Tensor:
         examples: of which at most `ROWS` are taken.
         columns: how many columns of a plain x are read, evenly spaced; None for all, and for given.
     """
-    x = examples.x
-    if isinstance(x, Ragged):
-        total = _weighted_bits(x.values.flatten(1) if x.values.ndim > 1 else x.values[:, None], "x")
+    hashes = _hashes_of(examples.x, "x", columns)
+    if examples.given is not None and columns is None:
+        hashes = hashes + _hashes_of(examples.given, "given", None)
+    return hashes
+
+
+def _hashes_of(values: Tensor | Ragged, role: str, columns: int | None) -> Tensor:
+    if isinstance(values, Ragged):
+        total = _weighted_bits(values.values.flatten(1) if values.values.ndim > 1 else values.values[:, None], role)
         # Squares before the sum, so that two sets with equal sums of elements still differ; the order of elements does not count.
         mixed = total * (2 * (total >> 7) + 1)
-        hashes = torch.zeros(len(x), dtype=torch.int64, device=x.device).index_add(0, x.rows(), mixed)[:ROWS]
-    else:
-        flat = x[:ROWS].flatten(1) if x.ndim > 1 else x[:ROWS, None]
-        hashes = _weighted_bits(flat if columns is None else flat[:, :: max(1, flat.shape[1] // columns)], "x")
-    if examples.given is not None and columns is None:
-        hashes = hashes + _weighted_bits(examples.given[: len(hashes)], "given")
-    return hashes
+        return torch.zeros(len(values), dtype=torch.int64, device=values.device).index_add(0, values.rows(), mixed)[:ROWS]
+    flat = values[:ROWS].flatten(1) if values.ndim > 1 else values[:ROWS, None]
+    return _weighted_bits(flat if columns is None else flat[:, :: max(1, flat.shape[1] // columns)], role)
 
 
 def _weighted_bits(rows: Tensor, name: str) -> Tensor:
