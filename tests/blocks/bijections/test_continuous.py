@@ -219,7 +219,7 @@ def test_the_table_builds_it_for_numbers_and_refuses_angles() -> None:
     assert isinstance(step, Continuous) and isinstance(step.velocity, Velocity)
     assert not any(isinstance(part, nn.Dropout) for part in step.modules())
     steps = bijections("continuous", Plan(4, transforms=2, mixing="lu", network=network))
-    assert [type(step).__name__ for step in steps] == ["Continuous", "Continuous", "LULinear"]
+    assert [type(step).__name__ for step in steps] == ["LULinear", "Continuous", "Continuous", "LULinear"]
     assert Chain(steps).forward_and_log_det(torch.randn(5, 4))[0].shape == (5, 4)
     with pytest.raises(OptionError, match="'continuous' moves numbers only and column 'phi' is an angle; use coupling or autoregressive"):
         bijections("continuous", Plan(1, angles=("phi",)))
