@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from gnomon.blocks.bijections import (
     Squeeze,
 )
 from gnomon.errors import OptionError
-from gnomon.networks.transforms import Plan, bijections
+from gnomon.networks.transforms import TRANSFORMS, Plan, TransformName, bijections
 
 SMALL = {"hidden": (8,)}
 TABLES = ("coupling", "autoregressive", "affine", "affine_autoregressive", "planar", "radial")
@@ -128,3 +129,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         bijections("spline", Plan(3))
     with pytest.raises(OptionError, match="unknown mixing 'lou' of Flow; did you mean 'lu'"):
         bijections("coupling", Plan(3, mixing="lou"))
+
+
+def test_signatures_offer_every_row_of_the_table() -> None:
+    assert get_args(TransformName) == tuple(TRANSFORMS)

@@ -20,7 +20,7 @@ from gnomon.data import Examples, Image, Ragged, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, tensor, wants
 from gnomon.networks import Condition
-from gnomon.networks.transforms import Mixing, Plan, bijections, find
+from gnomon.networks.transforms import Mixing, Plan, TransformName, bijections, find
 
 _FARTHEST = 1e8  # standard deviations: numbers beyond, infinities too, count as there, so that gradients stay finite
 
@@ -37,7 +37,7 @@ class Flow(Model):
         transform: name in `networks.transforms.TRANSFORMS`. "coupling": half of the columns is moved by splines, depending on the other
             half, equally quick both ways; "autoregressive": each column is moved, depending on those before it, often the better
             density, while sampling takes one step per column. For numbers without angles: "affine" and "affine_autoregressive", which
-            stretch and shift instead (one column alone stays normal), "planar" and "radial". For images: "multiscale", whose
+            stretch and shift instead (one column alone stays normal), "planar", "radial" and "continuous". For images: "multiscale", whose
             convolutional couplings see pixels beside each other.
         transforms: number of couplings; None takes 4, from 5 columns on 6, or where `mixing` leaves columns out as many (up to 16) as
             part every two of them; twice as many (up to 16) affine ones, 16 of "planar" and "radial", 4 at each scale of "multiscale".
@@ -83,7 +83,7 @@ class Flow(Model):
         self,
         spec: Spec,
         *,
-        transform: str = "coupling",
+        transform: TransformName = "coupling",
         transforms: int | None = None,
         bins: int = 16,
         hidden: Sequence[int] | None = None,

@@ -37,6 +37,10 @@ from gnomon.errors import OptionError
 from gnomon.options import unknown
 
 Mixing = Literal["auto", "lu", "orthogonal", "permutation", "none"]
+TransformName = Literal[
+    "coupling", "autoregressive", "affine", "affine_autoregressive", "planar", "radial", "continuous", "multiscale"
+]  # fmt: skip
+"""The rows of `TRANSFORMS`, for signatures."""
 MIXED_AT_MOST = 128
 """Columns: beyond, the triangles of "auto" mixing would outweigh the networks."""
 LEVELS = 3
