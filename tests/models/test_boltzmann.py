@@ -204,3 +204,8 @@ def test_blank_data_leave_numbers_as_they_are() -> None:
             blank(spec, **wrong, given=np.ones((4, 1)))
     with pytest.raises(DataError, match="column 'e' is positive"):
         blank(Spec(Vector((Column("e", Positive()),))), 3)
+
+
+def test_a_missing_energy_is_named() -> None:
+    with pytest.raises(OptionError, match="Boltzmann wants option 'energy', which has no default"):
+        Boltzmann(Spec(Vector.real(2)))  # type: ignore[call-arg]

@@ -197,6 +197,9 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
                 raise OptionError(unknown("option", key, known, owner=type(self).__name__))
         if args:
             raise OptionError(f"{type(self).__name__} takes a spec and keyword options only; write {next(iter(known), 'option')}=…")
+        for key, parameter in known.items():
+            if parameter.default is inspect.Parameter.empty and key not in options:
+                raise OptionError(f"{type(self).__name__} wants option '{key}', which has no default; {type(self).__name__}(spec, {key}=…)")
         outermost = "_building" not in self.__dict__
         if outermost:
             object.__setattr__(self, "_building", True)
