@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from gnomon.blocks.bijections import SplineCoupling
-from gnomon.data import Bounded, Categorical, Column, Examples, Image, Periodic, Real, Set, Spec, Vector
+from gnomon.data import Bounded, Categorical, Column, Examples, Image, Integer, Periodic, Real, Set, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.flow import Flow
 
@@ -100,6 +100,19 @@ def test_numbers_and_categories_share_one_probability() -> None:
     parts = [integral(flow, (LINE,), 20_000, None, first, second) for first in (0.0, 1.0) for second in (0.0, 1.0, 2.0)]
     assert abs(sum(parts) - 1) < 1e-3
     assert max(parts) > 1.2 * min(parts)
+
+
+def test_numbers_whole_numbers_and_categories_share_one_probability() -> None:
+    flow = moved_off(Spec(vector(LINE, Integer(3, 5), Categorical(("a", "b")))), integers="exact")
+    flow.begin(Examples(torch.tensor([[0.1, 0.0, 1.0], [0.2, 2.0, 0.0], [0.0, 2.0, 0.0]]).double()))
+    parts = [integral(flow, (LINE,), 20_000, None, k, c) for k in (0.0, 1.0, 2.0) for c in (0.0, 1.0)]
+    assert abs(sum(parts) - 1) < 1e-3 and max(parts) > 1.2 * min(parts)
+    x, log_prob = flow.sample_and_log_prob(200)
+    torch.testing.assert_close(log_prob, flow.log_prob(Examples(x)), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(flow.decode(flow.encode(Examples(x))), x, rtol=1e-7, atol=1e-7)
+    assert (
+        set(x[:, 1].tolist()) == {0.0, 1.0, 2.0} and flow.log_prob(Examples(torch.tensor([[0.0, 3.0, 0.0]]).double())).item() == -math.inf
+    )
 
 
 @pytest.mark.parametrize("given", [None, vector(LINE)])
@@ -200,9 +213,9 @@ def test_log_prob_is_base_plus_autograds_jacobian(flow: Flow) -> None:
             z, jacobian = noise(x[i, numbers]), torch.autograd.functional.jacobian(noise, x[i, numbers])
             line = torch.distributions.Normal(torch.zeros(()).double(), 1.0).log_prob(z[: len(flow.layout.reals)]).sum()
             expected = line - len(flow.layout.angles) * math.log(2 * math.pi) + torch.linalg.slogdet(jacobian)[1]
-        if flow.categories is not None:
+        if flow.discrete is not None:
             codes = x[i : i + 1, list(flow.layout.labels)].long()
-            expected = expected + flow.categories.log_prob(codes, flow.condition(condition, 1))[0]
+            expected = expected + flow.discrete.log_prob(codes, flow.condition(condition, 1))[0]
         ours = flow.log_prob(Examples(x[i : i + 1].view(1, *flow.shape), given=condition))[0]
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
 

@@ -34,6 +34,7 @@ class CategoryChain(nn.Module):
 
     columns: Tensor
     codes: Tensor
+    origin: Tensor
 
     def __init__(
         self, classes: Sequence[int], *, given: int = 0, hidden: Sequence[int] = (128, 128), activation: str = "silu", dropout: float = 0.0
@@ -49,11 +50,11 @@ class CategoryChain(nn.Module):
         codes = [code for count in classes for code in range(count)]
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
         self.register_buffer("codes", torch.tensor(codes, dtype=torch.int64), persistent=False)
+        self.register_buffer("origin", torch.zeros(()), persistent=False)
 
     def one_hot(self, codes: Tensor) -> Tensor:
         """``(n, columns)`` int64 to ``(n, outputs)`` zeros and ones of the default kind of number of the networks."""
-        dtype = next(self.logits.parameters()).dtype
-        return (codes.index_select(1, self.columns) == self.codes).to(dtype)
+        return (codes.index_select(1, self.columns) == self.codes).to(self.origin.dtype)
 
     def log_prob(self, codes: Tensor, given: Tensor | None = None) -> Tensor:
         """The log-probability of each row in nats, ``(n,)``.
@@ -76,8 +77,8 @@ class CategoryChain(nn.Module):
 
     def sample_and_log_prob(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The codes that `sample` draws, and their log-probability in nats, ``(n,)``."""
-        seen = self.codes.new_zeros(n, 0).to(next(self.logits.parameters()).dtype)
-        drawn: list[Tensor] = []
+        seen = self.origin.new_zeros(n, 0)
+        drawn: list[Tensor] = [self.codes.new_zeros(n, 0)]
         total = seen.new_zeros(n)
         for count, conditioner in zip(self.classes, self.logits, strict=True):
             logits = conditioner(seen if given is None else torch.cat([given, seen], 1))

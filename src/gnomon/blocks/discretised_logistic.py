@@ -159,12 +159,19 @@ class IntegerChain(nn.Module):
 
     def sample(self, n: int, given: Tensor | None = None) -> Tensor:
         """``(n, columns)`` int64 whole numbers, drawn with torch's global generator; `given` is ``(n, given)`` or None."""
+        return self.sample_and_log_prob(n, given)[0]
+
+    def sample_and_log_prob(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The numbers that `sample` draws, and their log-probability in nats, ``(n,)``."""
         drawn = torch.zeros(n, 0, dtype=torch.int64, device=self.centre.device)
+        total = self.start.new_zeros(n)
         for i in range(self.outputs):
             seen = ((drawn.double() - self.centre[:i]) / self.spread[:i]).to(self.start.dtype)
-            one = self._mixture(i, seen, given).sample().double() + self.centre[i].round()
-            drawn = torch.cat([drawn, one.long()[:, None]], 1)
-        return drawn
+            mixture = self._mixture(i, seen, given)
+            one = mixture.sample()
+            total = total + mixture.log_prob(one)
+            drawn = torch.cat([drawn, (one.double() + self.centre[i].round()).long()[:, None]], 1)
+        return drawn, total
 
     def _mixture(self, i: int, seen: Tensor, given: Tensor | None) -> DiscretisedLogistics:
         """Column i, measured from the whole number nearest its mean."""

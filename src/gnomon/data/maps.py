@@ -173,6 +173,11 @@ class ColumnMap:
         line = torch.where(self.start != 0, self.start, (self.mean - 0.5).round())
         return torch.where(self.lowest.isfinite(), self.lowest, torch.where(self.highest.isfinite(), self.highest, line))[self.integers]
 
+    def kept(self, numbers: Tensor, *, whole: bool = True) -> Tensor:
+        """Whole numbers of the integer columns from those measured from `origins`, within their bounds (not rounded if not `whole`)."""
+        k = (numbers.round() if whole else numbers) + self.origins()
+        return torch.minimum(torch.maximum(k, self.lowest[self.integers]), self.highest[self.integers])
+
     def of_integers(self, device: torch.device) -> ColumnMap:
         """The map of the integer columns alone in float32, for values measured from `origins`."""
         index, origin = self.integers, self.origins()

@@ -27,12 +27,14 @@ class Scaling:
 
     Three spaces: *raw* (the user's numbers, float64), *stored* (what a source keeps: float32 in network space, but whole
     numbers of x still whole), and *network space* z (float32). Targets and conditions that are whole numbers go to the
-    middle of their cell at once; those of x are spread over it by `dequantise`.
+    middle of their cell at once; those of x are spread over it by `dequantise`, unless the model wants them `whole`.
 
     Attributes:
         spec: what the data is.
         maps: role to its map; roles that are labels or tokens have none.
         notices: plain sentences about constant columns.
+        whole: the whole numbers among the columns of x stay whole in network space, each measured from its lowest (else its highest, else
+            a number near the mean), with a log-determinant of zero: a model gives them probabilities, not densities.
 
     Example:
         >>> from gnomon.data import Examples, Spec, Vector
@@ -42,10 +44,13 @@ class Scaling:
         ([[-1.0], [1.0]], [0.0, 0.0])
     """
 
-    def __init__(self, spec: Spec, maps: dict[str, ColumnMap | ChannelMap], notices: list[str] | None = None) -> None:
+    def __init__(
+        self, spec: Spec, maps: dict[str, ColumnMap | ChannelMap], notices: list[str] | None = None, *, whole: bool = False
+    ) -> None:
         self.spec = spec
         self.maps = maps
         self.notices = notices or []
+        self.whole = whole
         self._cells: dict[torch.device, ColumnMap] = {}
         self._integers: dict[torch.device, Tensor] = {}
 
@@ -88,7 +93,7 @@ class Scaling:
         return made
 
     @classmethod
-    def from_state(cls, spec: Spec, state: dict[str, Tensor]) -> Scaling:
+    def from_state(cls, spec: Spec, state: dict[str, Tensor], *, whole: bool = False) -> Scaling:
         """The Scaling whose `state` this is. Raises RunError if it does not fit the spec."""
         maps: dict[str, ColumnMap | ChannelMap] = {}
         for role, kind in _mapped(spec):
@@ -102,7 +107,7 @@ class Scaling:
                     raise RunError(f"the saved scaling does not fit the data: '{role}.{name}' wants {width} numbers; got {got}")
                 values.append(value.double().clone())
             maps[role] = entry(kind, *values)  # type: ignore[arg-type]
-        return cls(spec, maps)
+        return cls(spec, maps, whole=whole)
 
     # ---- to network space ---------------------------------------------------------------------------------------------
 
@@ -195,12 +200,19 @@ class Scaling:
             return z
         if isinstance(entry, ChannelMap):
             return entry.inverse(z, whole=whole)
-        return entry.inverse(z.detach().cpu().double(), whole=whole)
+        z = z.detach().cpu().double()
+        x = entry.inverse(z, whole=whole)
+        if not self._kept_whole(role, entry):
+            return x
+        return x.index_copy(1, entry.integers, entry.kept(z[:, entry.integers], whole=whole))
 
     def derivative(self, role: str, z: Tensor) -> Tensor:
         """dx/dz at `z`, positive, float64, on the host: spreads in network space times this are spreads in the user's units."""
         entry = self.maps.get(role)
-        return torch.ones(z.shape).double() if entry is None else entry.derivative(z.detach().cpu().double())
+        if entry is None:
+            return torch.ones(z.shape).double()
+        slope = entry.derivative(z.detach().cpu().double())
+        return slope.index_fill(-1, entry.integers, 1.0) if isinstance(entry, ColumnMap) and self._kept_whole(role, entry) else slope
 
     def log_det(self, raw: Examples, u: Tensor | None = None, *, role: str = "x") -> Tensor:
         """``(n,)`` float64: the sum over columns of log |dz/dx|, with whole numbers k at k + u.
@@ -219,7 +231,10 @@ class Scaling:
         if len(entry.integers):
             offset = torch.full((), 0.5) if u is None or role != "x" else u
             flat = flat.index_copy(1, entry.integers, flat[:, entry.integers] + offset.cpu().double())
-        terms = entry.log_derivative(flat).sum(1)
+        terms = entry.log_derivative(flat)
+        if self._kept_whole(role, entry):
+            terms = terms.index_fill(1, entry.integers, 0.0)
+        terms = terms.sum(1)
         if isinstance(values, Ragged):
             return torch.zeros(len(values)).double().index_add(0, values.rows(), terms)
         return terms
@@ -269,7 +284,11 @@ class Scaling:
         entry = self.maps.get("x")
         if isinstance(entry, ChannelMap):
             return (0,) if entry.image.levels is None else entry.image.shape
-        return (len(entry.integers) if entry is not None else 0,)
+        return (len(entry.integers) if entry is not None and not self.whole else 0,)
+
+    def _kept_whole(self, role: str, entry: ColumnMap) -> bool:
+        """Whether columns of a role stay whole in network space."""
+        return self.whole and role == "x" and len(entry.integers) > 0
 
     def _of_integers(self, device: torch.device) -> tuple[ColumnMap, Tensor]:
         entry = self.maps["x"]

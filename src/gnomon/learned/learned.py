@@ -393,7 +393,7 @@ def load(folder: str | os.PathLike[str], model: Any = None, *, device: str | tor
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"run '{folder}' is damaged: its weights do not fit the model in run.json ({reason})") from error
-    scaling = Scaling.from_state(made.spec, groups["scaling"])
+    scaling = Scaling.from_state(made.spec, groups["scaling"], whole=made.whole)
     scores = groups["calibration"].get("scores")
     calibration = None if scores is None else scores.double().numpy()
     made = made.to(usable_device(device)).eval()

@@ -121,12 +121,14 @@ class Model(nn.Module):
         monitor: name of the validation quantity that decides "best" (lower is better), or None.
         separable: whether the loss is a sum over examples (False when examples of a batch act on each other).
         dequantises: whether whole numbers are spread over their cell before the model sees them.
+        whole: whether whole numbers among the columns of x come as such, measured from their lowest (see `data.Scaling`).
         target: what the model wants as ``y``: "label", "numbers" or None.
     """
 
     monitor: ClassVar[str | None] = "loss"
     separable: ClassVar[bool] = True
     dequantises: ClassVar[bool] = False
+    whole: bool = False
     target: ClassVar[str | None] = None
     defaults: ClassVar[dict[str, Any]] = {}
     """What `fit` uses for this model unless told otherwise: epochs, batch_size, lr, average, …"""

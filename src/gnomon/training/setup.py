@@ -95,6 +95,7 @@ class Fit:
         """The models, what they learn from, and how; to be called with the random generators borrowed."""
         material = supply(self.wanted, self.data, self.request)
         models = self._build(material.spec)
+        material.scaling.whole = models[0].whole
         edges = material.scaling.edges()
         if edges is not None:
             for model in models:
