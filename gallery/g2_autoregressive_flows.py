@@ -26,6 +26,7 @@ from sklearn.datasets import load_breast_cancer, load_wine
 import gnomon
 from gnomon.checks.measures.densities import GaussianMixture, KernelDensity
 from gnomon.data import Examples, Spec, Vector
+from gnomon.learned import complete, quantile
 from gnomon.models.triangular_flow import TriangularFlow
 
 DATA = Path(os.environ.get("GNOMON_DATA", "../shared/data"))
@@ -54,11 +55,9 @@ def exact() -> bool:
     rng = np.random.default_rng(0)
     rows = rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], size=20_000)
     learned = gnomon.fit("triangular_flow", rows, seed=0, epochs=20, progress=False)
-    mean, sd = (torch.tensor(values, dtype=torch.float32) for values in (rows.mean(0), rows.std(0)))
-    known = (torch.tensor([[1.5]]) - mean[0]) / sd[0]
-    with torch.no_grad():
-        median = float(learned.model.quantile(torch.tensor([0.5]), known) * sd[1] + mean[1])
-        drawn = learned.model.complete(known.expand(20_000, -1))[:, 1] * sd[1] + mean[1]
+    first, second = learned.spec.x.names
+    median = float(quantile(learned, [0.5], second, {first: 1.5})[0, 0])
+    drawn = complete(learned, {first: 1.5}, 20_000)[:, 1]
     told = f"median {median:.3f} (1.200), mean {float(drawn.mean()):.3f} (1.200), sd {float(drawn.std()):.3f} (0.600)"
     print(f"exact           the second column for a first of 1.5: {told}")
     return abs(median - 1.2) < 0.05 and abs(float(drawn.mean()) - 1.2) < 0.05 and abs(float(drawn.std()) - 0.6) < 0.05

@@ -44,29 +44,28 @@ def test_the_marginal_is_the_integral_over_the_rest() -> None:
     rest = (torch.arange(8000).double() + 0.5) / 8000 * 16 - 8
     grid = torch.stack([rest.repeat(3), own.repeat_interleave(8000)], 1)
     joint = flow.log_prob(Examples(grid)).exp().view(3, -1).sum(1) * 16 / 8000
-    parts = flow.log_prob_by_column(Examples(torch.stack([torch.zeros(3).double(), own], 1)))
-    torch.testing.assert_close(parts[:, 1].exp(), joint, rtol=1e-4, atol=0)
+    told = flow.marginal_log_prob(Examples(torch.stack([torch.full((3,), math.nan).double(), own], 1)), ("x1",))
+    torch.testing.assert_close(told.exp(), joint, rtol=1e-4, atol=0)
 
 
 def test_known_columns_stay_and_the_rest_follows_the_conditional() -> None:
     flow = lively(first=("b", "a"))
-    known = torch.tensor([[0.4, -0.7]]).double().expand(20_000, -1)
+    known = torch.tensor([[-0.7, math.nan, 0.4, math.nan]]).double().expand(20_000, -1)
     torch.manual_seed(1)
-    rows = flow.complete(known)
-    assert torch.equal(rows[:, [2, 0]], known)
-    phi = rows[:1, 1:2]
-    for q in (0.1, 0.5, 0.9):  # the quantile of c needs phi, so compare where phi is known too
-        at = flow.quantile(torch.tensor([q]).double(), torch.cat([known[:1], phi], 1))
-        again = flow.complete(torch.cat([known, phi.expand(20_000, -1)], 1))[:, 3]
+    rows = flow.complete(known, ("a", "b"))
+    assert torch.equal(rows[:, [2, 0]], known[:, [2, 0]])
+    known = rows[:1].expand(20_000, -1)  # the quantile of c needs phi, so compare where phi is known too
+    again = flow.complete(known, ("a", "b", "phi"))[:, 3]
+    for q, at in zip((0.1, 0.5, 0.9), flow.quantile((0.1, 0.5, 0.9), "c", rows[:1], ("a", "b", "phi"))[0], strict=True):
         assert abs(float((again < at).double().mean()) - q) < 4 * (q * (1 - q) / 20_000) ** 0.5
 
 
 def test_quantiles_invert_the_distribution_function() -> None:
     flow = lively(Vector.real(2))
-    known = torch.tensor([[0.5]]).double()
-    at = flow.quantile(torch.tensor([0.3]).double(), known)
+    known = torch.tensor([[0.5, 0.0]]).double()
+    at = flow.quantile([0.3], "x1", known, ("x0",))[0]
     below = (torch.arange(40_000).double() + 0.5) / 40_000 * (at + 9) - 9
-    density = flow.log_prob_by_column(Examples(torch.stack([known[0].expand(40_000), below], 1)))[:, 1].exp()
+    density = flow.log_prob_by_column(Examples(torch.stack([known[0, :1].expand(40_000), below], 1)))[:, 1].exp()
     assert abs(float(density.detach().sum() * (at.detach() + 9) / 40_000) - 0.3) < 1e-4
 
 
@@ -78,7 +77,12 @@ def test_what_cannot_be_is_named() -> None:
     with pytest.raises(DataError, match="TriangularFlow wants x to be Vector"):
         TriangularFlow(Spec(Image(1, (2, 2))))
     flow = lively()
-    with pytest.raises(DataError, match="column 'phi' is an angle"):
-        flow.quantile(torch.tensor([0.5]).double(), torch.zeros(1, 1).double())
-    with pytest.raises(DataError, match="no column is left"):
-        flow.quantile(torch.tensor([0.5]).double(), torch.zeros(1, 4).double())
+    x = torch.zeros(1, 4).double()
+    with pytest.raises(OptionError, match="column 'phi' is an angle"):
+        flow.quantile([0.5], "phi", x, ("a",))
+    with pytest.raises(OptionError, match="no column is left; got 'c'"):
+        flow.quantile([0.5], "c", x, ("a", "phi", "b", "c"))
+    with pytest.raises(OptionError, match="after the 0 known ones, and the next one is 'a'; got 'b'"):
+        flow.quantile([0.5], "b", x)
+    with pytest.raises(OptionError, match=r"the first of the order \(a, phi, b, c\); got b; fit with first"):
+        flow.marginal_log_prob(Examples(x), ("b",))

@@ -56,7 +56,7 @@ class MixtureDensity(Model):
         >>> x, log_prob = model.sample_and_log_prob(5, given)
         >>> x.shape, bool((log_prob == model.log_prob(Examples(x, given=given))).all())
         (torch.Size([5, 2]), True)
-        >>> model.quantile([0.05, 0.95], "x0", 5, given).shape
+        >>> model.quantile([0.05, 0.95], "x0", x, given=given).shape
         torch.Size([5, 2])
     """
 
@@ -145,18 +145,11 @@ class MixtureDensity(Model):
         Raises:
             OptionError: no such column, a categorical column that is not known, or no number left.
         """
-        held = self._positions(known)
-        open_ = next((i for i in self.layout.labels if i not in held), None)
-        if open_ is not None:
-            name = self._vector.names[open_]
-            raise OptionError(f"the categorical column '{name}' wants a value before the numbers have one mixture; name it in known")
+        held = self._held(known)
         if self.network is None:
             raise OptionError("x has neither numbers nor angles, so it has no mixture; ask for log_prob")
         mixture, circles = self._mixture(len(x), self._codes(x), self.condition(given, len(x)))
-        logits = mixture.logits.log_softmax(-1)
-        for i, circle in zip(self.layout.angles, circles, strict=True):
-            if i in held:
-                logits = logits + circle.log_prob(wrapped(x[:, i, None])[:, None])
+        logits = mixture.logits.log_softmax(-1) + self._angles_log_prob(x, circles, held)
         mixture = GaussianMixtures(logits, mixture.means, mixture.log_scales, mixture.mixing)
         places = [place for place, i in enumerate(self.layout.reals) if i in held]
         return mixture.conditional(places, x[:, [self.layout.reals[place] for place in places]]) if places else mixture
@@ -179,9 +172,82 @@ class MixtureDensity(Model):
         blank = self.origin.expand(n, len(self._vector))
         return self.conditional(blank, (), given).marginal([self.layout.reals.index(i) for i in wanted])
 
-    def quantile(self, p: Sequence[float], column: str | int, n: int = 1, given: Tensor | None = None) -> Tensor:
-        """Where one number reaches the probabilities `p` in each of `n` rows, ``(n, len(p))``; in network space. Errors as `marginal`."""
-        return self.marginal([column], n, given).quantile(p)
+    def marginal_log_prob(self, batch: Examples, columns: Sequence[str | int]) -> Tensor:
+        """The log-density of some columns, all others integrated out, ``(n,)`` nats in network space.
+
+        Args:
+            batch: n examples, of which only these columns are read.
+            columns: names or positions; every categorical column must be among them.
+
+        Raises:
+            OptionError: no such column, or a categorical one is left out.
+        """
+        x, given = tensor(batch.x), self.condition(batch.given, len(batch))
+        held = self._held(columns)
+        codes = self._codes(x)
+        total = x.new_zeros(len(x))
+        if self.categories is not None and codes is not None:
+            total = self.categories.log_prob(codes, given)
+        if self.network is None:
+            return total
+        mixture, circles = self._mixture(len(x), codes, given)
+        each = mixture.logits.log_softmax(-1) + self._angles_log_prob(x, circles, held)
+        places = [place for place, i in enumerate(self.layout.reals) if i in held]
+        if places:
+            each = each + mixture.marginal(places).component_log_prob(x[:, [self.layout.reals[place] for place in places]])
+        return total + each.logsumexp(-1)
+
+    def complete(self, x: Tensor, known: Sequence[str | int], given: Tensor | None = None) -> Tensor:
+        """Rows whose known columns stay; the others are drawn given these.
+
+        Args:
+            x: ``(n, columns)`` in network space, of which only the known columns are read.
+            known: names or positions; every categorical column must be among them.
+            given: ``(n, given columns)`` or None.
+
+        Raises:
+            OptionError: no such column, or a categorical one is left out.
+        """
+        held = self._held(known)
+        if self.network is None:
+            return x
+        mixture, circles = self._mixture(len(x), self._codes(x), self.condition(given, len(x)))
+        logits = mixture.logits.log_softmax(-1) + self._angles_log_prob(x, circles, held)
+        places = [place for place, i in enumerate(self.layout.reals) if i in held]
+        values = x[:, [self.layout.reals[place] for place in places]]
+        if places:
+            logits = logits + mixture.marginal(places).component_log_prob(values)
+        component = GaussianMixtures(logits, mixture.means, mixture.log_scales).sample_components()
+        made = x.clone()
+        rest = [i for i in self.layout.reals if i not in held]
+        if rest:
+            made[:, rest] = (mixture.conditional(places, values) if places else mixture).sample(component)
+        for i, circle in zip(self.layout.angles, circles, strict=True):
+            if i not in held:
+                made[:, i] = circle.sample().gather(1, component[:, None, None]).flatten()
+        return made
+
+    def quantile(
+        self, p: Sequence[float], column: str | int, x: Tensor, known: Sequence[str | int] = (), given: Tensor | None = None
+    ) -> Tensor:
+        """Where one number reaches the probabilities `p` in each row, given its known columns, ``(n, len(p))``; in network space.
+
+        Args:
+            p: between 0 and 1.
+            column: name or position of a number that is not known.
+            x: ``(n, columns)`` in network space, of which only the known columns are read.
+            known: names or positions; every categorical column must be among them.
+            given: ``(n, given columns)`` or None.
+
+        Raises:
+            OptionError: no such column, one that is known or no number, or a categorical one is not known.
+        """
+        (wanted,), held = self._positions([column]), self._positions(known)
+        if wanted not in self.layout.reals or wanted in held:
+            reason = "is known already" if wanted in held else "is no number, so it has no quantiles"
+            raise OptionError(f"column '{self._vector.names[wanted]}' {reason}; name another")
+        left = [i for i in self.layout.reals if i not in held]
+        return self.conditional(x, known, given).marginal([left.index(wanted)]).quantile(p)
 
     # ---- parts --------------------------------------------------------------------------------------------------------
 
@@ -198,6 +264,23 @@ class MixtureDensity(Model):
             if not isinstance(column, str) and not 0 <= column < len(names):
                 raise OptionError(f"columns have positions from 0 to {len(names) - 1}; got {column}")
         return [names.index(column) if isinstance(column, str) else column for column in columns]
+
+    def _held(self, known: Sequence[str | int]) -> list[int]:
+        """Positions of known columns, among which all categories must be."""
+        held = self._positions(known)
+        for i in self.layout.labels:
+            if i not in held:
+                name = self._vector.names[i]
+                raise OptionError(f"the categorical column '{name}' wants a value before the numbers have one mixture; name it in known")
+        return held
+
+    def _angles_log_prob(self, x: Tensor, circles: list[ColumnDensity], held: list[int]) -> Tensor:
+        """The log-density of the angles that are held under each component, ``(n, K)``."""
+        total = x.new_zeros(len(x), self.components)
+        for i, circle in zip(self.layout.angles, circles, strict=True):
+            if i in held:
+                total = total + circle.log_prob(wrapped(x[:, i, None])[:, None])
+        return total
 
     def _codes(self, x: Tensor) -> Tensor | None:
         return None if self.categories is None else x.index_select(1, self.at_labels).round().long()

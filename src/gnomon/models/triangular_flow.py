@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from gnomon.blocks.bijections import AutoregressiveSpline, Bijection
-from gnomon.data import Examples, Spec, Vector
+from gnomon.data import Examples, Ragged, Spec, Vector
 from gnomon.errors import DataError, OptionError
-from gnomon.models.base import wants
+from gnomon.models.base import tensor, wants
 from gnomon.models.flow import Flow
 from gnomon.networks.transforms import Plan
 from gnomon.options import unknown
@@ -50,7 +50,7 @@ class TriangularFlow(Flow):
 
     Example:
         >>> flow = TriangularFlow(Spec(Vector.real(3)), first=("x2",))
-        >>> flow.order, round(flow.quantile(torch.tensor([0.975]), torch.empty(1, 0)).item(), 2)
+        >>> flow.order, round(flow.quantile([0.975], "x2", torch.zeros(1, 3)).item(), 2)
         (('x2', 'x0', 'x1'), 1.96)
     """
 
@@ -92,37 +92,63 @@ class TriangularFlow(Flow):
         circle = torch.full_like(x[:, self.numbers :], -math.log(2 * math.pi))
         return self._laid(total + torch.cat([line, circle], 1), None)
 
-    def complete(self, known: Tensor, given: Tensor | None = None) -> Tensor:
-        """Rows whose first columns are known; the others are drawn given these.
+    def marginal_log_prob(self, batch: Examples, columns: Sequence[str]) -> Tensor:
+        """The log-density of some columns, all others integrated out, ``(n,)`` nats in network space.
 
         Args:
-            known: ``(n, k)`` in network space: the first k columns of the order.
-            given: ``(n, given columns)`` or None.
-
-        Returns: ``(n, columns)`` in network space, columns as in the data.
-        """
-        noise = self._laid(torch.cat([self._line(len(known)), self._circle(len(known))], 1), None)
-        return self._from_known(known, noise, given)
-
-    def quantile(self, q: Tensor, known: Tensor, given: Tensor | None = None) -> Tensor:
-        """The q-quantiles of the next column for known first ones.
-
-        Args:
-            q: ``(n,)`` from 0 to 1.
-            known: ``(n, k)`` in network space: the first k columns of the order.
-            given: ``(n, given columns)`` or None.
-
-        Returns: ``(n,)`` of column k + 1 of the order, in network space.
+            batch: n examples, of which only these columns are read.
+            columns: the first ones of the order, however they are arranged.
 
         Raises:
-            DataError: no column is left, or the next one is an angle, which has no quantiles.
+            OptionError: they are not the first of the order.
         """
-        left = self._places()[known.shape[1] :]
-        if not left or left[0] in self.layout.angles:
-            what = "no column is left" if not left else f"column '{self.order[known.shape[1]]}' is an angle and has no quantiles"
-            raise DataError(f"TriangularFlow.quantile wants a number after the {known.shape[1]} known columns; {what}")
-        noise = torch.special.ndtri(q)[:, None].expand(-1, len(self.order))
-        return self._from_known(known, noise, given)[:, left[0]]
+        places = self._first(columns)
+        others = torch.ones(len(self.order), dtype=torch.bool).index_fill(0, torch.tensor(places, dtype=torch.int64), False)
+        blank = batch.with_(x=tensor(batch.x).masked_fill(others.to(self.origin.device), 0.0))
+        return self.log_prob_by_column(blank)[:, places].sum(1)
+
+    def complete(self, x: Tensor, known: Sequence[str], given: Tensor | Ragged | None = None) -> Tensor:
+        """Rows whose known columns stay; the others are drawn given these.
+
+        Args:
+            x: ``(n, columns)`` in network space, of which only the known columns are read.
+            known: the first columns of the order, however they are arranged.
+            given: n conditions or None.
+
+        Returns: ``(n, columns)`` in network space.
+
+        Raises:
+            OptionError: they are not the first of the order.
+        """
+        noise = self._laid(torch.cat([self._line(len(x)), self._circle(len(x))], 1), None)
+        return self._from_known(x, self._first(known), noise, given)
+
+    def quantile(
+        self, p: Sequence[float], column: str, x: Tensor, known: Sequence[str] = (), given: Tensor | Ragged | None = None
+    ) -> Tensor:
+        """Where one column reaches the probabilities `p` in each row, given its known columns, ``(n, len(p))`` in network space.
+
+        Args:
+            p: from 0 to 1.
+            column: the one that follows the known ones in the order.
+            x: ``(n, columns)`` in network space, of which only the known columns are read.
+            known: the first columns of the order, however they are arranged.
+            given: n conditions or None.
+
+        Raises:
+            OptionError: they are not the first of the order, `column` is not the next, or it is an angle, which has no quantiles.
+        """
+        places = self._first(known)
+        following = self.order[len(places)] if len(places) < len(self.order) else None
+        if column != following:
+            told = "no column is left" if following is None else f"the next one is '{following}'"
+            raise OptionError(f"quantiles are those of the column after the {len(places)} known ones, and {told}; got '{column}'")
+        place = self._places()[len(places)]
+        if place in self.layout.angles:
+            raise OptionError(f"column '{column}' is an angle and has no quantiles; ask for those of a number")
+        noise = torch.special.ndtri(torch.as_tensor(p, dtype=x.dtype, device=x.device))
+        made = [self._from_known(x, places, z.expand(len(x), len(self.order)), given)[:, place] for z in noise]
+        return torch.stack(made, 1)
 
     # ---- parts --------------------------------------------------------------------------------------------------------
 
@@ -148,10 +174,22 @@ class TriangularFlow(Flow):
         assert isinstance(kind, Vector)
         return [kind.names.index(name) for name in self.order]
 
-    def _from_known(self, known: Tensor, noise: Tensor, given: Tensor | None) -> Tensor:
+    def _first(self, columns: Sequence[str]) -> list[int]:
+        """Positions of columns that must be the first of the order."""
+        for name in columns:
+            if name not in self.order:
+                raise OptionError(unknown("column", name, self.order))
+        if set(columns) != set(self.order[: len(columns)]) or len(set(columns)) != len(columns):
+            order = ", ".join(self.order)
+            raise OptionError(
+                f"known columns must be the first of the order ({order}); got {', '.join(columns)}; fit with first=… for others"
+            )
+        return self._places()[: len(columns)]
+
+    def _from_known(self, x: Tensor, places: list[int], noise: Tensor, given: Tensor | Ragged | None) -> Tensor:
         """Rows of noise ``(n, columns)`` that take the noise of what is known in its place."""
-        places = torch.tensor(self._places()[: known.shape[1]], dtype=torch.int64, device=known.device)
-        rows = torch.zeros_like(noise).index_copy(1, places, known)
-        own = self.encode(Examples(rows, given=given))  # in these columns that of any row which begins so
-        mixed = noise.index_copy(1, places, own.index_select(1, places))
-        return self.decode(mixed, given).index_copy(1, places, known)
+        index = torch.tensor(places, dtype=torch.int64, device=x.device)
+        known = x.index_select(1, index)
+        own = self.encode(Examples(torch.zeros_like(noise).index_copy(1, index, known), given=given))  # there as of any row that begins so
+        mixed = noise.index_copy(1, index, own.index_select(1, index))
+        return self.decode(mixed, given).index_copy(1, index, known)
