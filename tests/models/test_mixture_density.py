@@ -233,3 +233,9 @@ def test_what_cannot_be_is_refused_by_name() -> None:
         model.conditional(torch.zeros(1, 3), ["c2"]).quantile([0.5])
     with pytest.raises(OptionError, match="between 0 and 1"):
         model.conditional(torch.zeros(1, 3), ["c2", "c1"]).quantile([1.0])
+
+
+def test_numbers_out_of_reach_are_improbable_not_undefined() -> None:
+    model = moved_off(Spec(vector(LINE, LINE, ANGLE)))
+    far = model.log_prob(Examples(torch.tensor([[1e30, 0.0, 1.0]]).double()))
+    assert torch.isfinite(far).all() and far.item() < -1e6

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gnomon.blocks.activations import make_activation, pieces
+from gnomon.blocks.dropout import make_dropout
 from gnomon.blocks.initialisers import Initialiser, initialise
 from gnomon.blocks.standardisation import StandardisedConv1d, StandardisedConv2d, StandardisedConv3d
 from gnomon.blocks.stochastic_depth import DropPath
@@ -210,7 +211,7 @@ class ResidualConv(nn.Module):
         if inputs != outputs:
             self.shortcut = convolution(dimension, inputs, outputs, kernel=1, standardise=standardise)
             initialise(self.shortcut, initialiser=initialiser)
-        self.dropout = nn.Dropout(dropout) if dropout else None
+        self.dropout = make_dropout(dropout) if dropout else None
         self.path = DropPath(drop_path, dimension=dimension) if drop_path else None
 
     def forward(

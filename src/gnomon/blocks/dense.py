@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gnomon.blocks.activations import make_activation, pieces
+from gnomon.blocks.dropout import checked, make_dropout
 from gnomon.blocks.initialisers import Initialiser, initialise
 from gnomon.blocks.stochastic_depth import DropPath, rising
 
@@ -52,7 +53,7 @@ class MLP(nn.Sequential):
         initialiser: Initialiser = "gain",
     ) -> None:
         layers: list[nn.Module] = []
-        widths = (inputs, *hidden)
+        widths = (inputs, *checked(hidden))
         for position, (fan_in, width) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
             numbers = width * pieces(activation)
             linear = nn.Linear(fan_in, numbers)
@@ -62,7 +63,7 @@ class MLP(nn.Sequential):
                 layers.append(nn.LayerNorm(numbers) if norm == "layer" else nn.BatchNorm1d(numbers))
             layers.append(make_activation(activation))
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(make_dropout(dropout))
         last = nn.Linear(widths[-1], outputs)
         initialise(last, final, after=activation if hidden else None, initialiser=initialiser)
         super().__init__(*layers, last)
@@ -123,8 +124,9 @@ class ResidualMLP(nn.Module):
         self.outputs = outputs
         self.given = given
         self.activation = make_activation(activation)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = make_dropout(dropout)
         self.paths = nn.ModuleList(DropPath(p) for p in rising(drop_path, depth)) if drop_path else None
+        (width,) = checked((width,))
         numbers = width * pieces(activation)
         self.first = nn.Linear(inputs + given, numbers)
         self.inner = nn.ModuleList(nn.Linear(width + given, numbers) for _ in range(depth))

@@ -23,6 +23,7 @@ from gnomon.models.base import Loss, Model, tensor, wants
 from gnomon.networks import Condition
 from gnomon.options import unknown
 
+_FARTHEST = 1e8  # standard deviations: numbers beyond count as there, so that their squares stay finite
 _COVARIANCES = ("full", "diagonal")
 
 
@@ -107,7 +108,7 @@ class MixtureDensity(Model):
 
     def log_prob(self, batch: Examples) -> Tensor:
         """log p(x | given) of each example, ``(n,)`` nats in network space (a probability for categories)."""
-        x, given = tensor(batch.x), self.condition(batch.given, len(batch))
+        x, given = tensor(batch.x).clamp(-_FARTHEST, _FARTHEST), self.condition(batch.given, len(batch))
         return self._log_prob(x, self._codes(x), given)
 
     def score(self, batch: Examples) -> Tensor:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gnomon.blocks import MLP, ConvNormAct, Downsample, DropPath, Initialiser, ResidualConv, Upsample, convolution, initialise, rising
+from gnomon.blocks.dropout import make_dropout
 from gnomon.data import Image
 from gnomon.errors import OptionError
 from gnomon.networks.roles import beside, ports, present, scaled
@@ -124,7 +125,7 @@ class ConvEncoder(nn.Module):
         _leave_out("conv", self.stages, drop_path)
         cells = math.prod(table[-1].size)
         seen = {"mean": 1, "flatten": cells, "both": 1 + cells}[pool]
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = make_dropout(dropout)
         self.head = MLP(
             seen * table[-1].channels + given,
             port.outputs,

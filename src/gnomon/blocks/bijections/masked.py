@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnomon.blocks.activations import activation_class, gain
+from gnomon.blocks.dropout import checked, make_dropout
 from gnomon.blocks.initialisers import initialise
 from gnomon.errors import OptionError
 
@@ -89,7 +90,7 @@ class AutoregressiveConditioner(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not hidden or len(set(hidden)) > 1:
+        if not checked(hidden) or len(set(hidden)) > 1:
             raise OptionError(f"an autoregressive flow wants hidden layers of one width, such as 128,128; got {tuple(hidden)}")
         self.size, self.parameters_per_column, self.given = size, parameters, given
         columns = list(range(1, size + 1))
@@ -103,7 +104,7 @@ class AutoregressiveConditioner(nn.Module):
         self.outer = nn.ModuleList(MaskedLinear(degrees, degrees) for _ in hidden[1:])
         self.last = MaskedLinear(degrees, [column for column in columns for _ in range(parameters)], strict=True)
         self.activation = activation_class(activation)()
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = make_dropout(dropout)
         self._draw(activation)
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
