@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from gnomon.blocks.bijections import SplineCoupling
+from gnomon.blocks.bijections import ActNorm, SplineCoupling
 from gnomon.data import Bounded, Categorical, Column, Examples, Image, Integer, Periodic, Real, Set, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.flow import Flow
@@ -389,3 +389,17 @@ def test_it_begins_as_the_normal_distribution_of_the_data() -> None:
     Flow(Spec(vector(LINE, LINE)), **SMALL).begin(Examples(x[:1, :2]))  # too few rows to begin from, or nothing to begin with
     flow.begin(Examples(torch.ones(5, 4).double()))
     assert all(p.isfinite().all() for p in flow.parameters())
+
+
+@pytest.mark.parametrize(("name", "transform"), [("five", "coupling"), ("five", "radial"), ("images", "multiscale")])
+def test_begin_sets_every_actnorm_from_the_rows(name: str, transform: str) -> None:
+    flow = Flow(SPECS[name] if name in SPECS else Spec(Image(2, (4, 4))), transform=transform, actnorm=True, dropout=0.5, **SMALL)
+    rows = 3 + 2 * torch.randn(200, *flow.shape)
+    state = torch.random.get_rng_state()
+    flow.begin(Examples(rows))
+    norms = [module for module in flow.modules() if isinstance(module, ActNorm)]
+    assert norms and all(bool(norm.ready) for norm in norms) and flow.training
+    assert torch.equal(torch.random.get_rng_state(), state)  # nothing is drawn, so all processes agree
+    before = [norm.mean.clone() for norm in norms]
+    flow.loss(Examples(rows[:20]))
+    assert all(torch.equal(norm.mean, mean) for norm, mean in zip(norms, before, strict=True))

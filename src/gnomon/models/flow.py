@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gnomon.blocks.bijections import Bijection, Box, Chain, LULinear, wrapped
+from gnomon.blocks.bijections import ActNorm, Bijection, Box, Chain, LULinear, wrapped
 from gnomon.blocks.columns import Layout
 from gnomon.blocks.discrete import DiscreteChain
 from gnomon.data import Examples, Image, Integer, Ragged, Spec, Vector
@@ -51,7 +51,7 @@ class Flow(Model):
         mixing: what numbers (of "multiscale" the channels of a pixel) go through after every second coupling: "lu" a learned linear
             map, "orthogonal" a learned rotation, "permutation" another order, "none" nothing; "auto" takes "lu" from 3 to 128 numbers
             and for channels, but nothing beside "planar" and "radial".
-        actnorm: whether numbers (channels) are brought to mean zero and one scale before each coupling, by the first batch.
+        actnorm: whether numbers (channels) are brought to mean zero and one scale before each coupling, begun from the training rows.
         frequencies: how many octaves of waves of the numbers a coupling's network sees beside the numbers, so that it can turn
             sharply; None takes 3 for one or two columns, where they pay, and 0 beyond, where they lead small data astray.
         integers: "spread": columns of whole numbers are spread over their cells and moved as numbers are, and their probability is the
@@ -155,7 +155,7 @@ class Flow(Model):
 
     def begin(self, examples: Examples) -> None:
         """Start as the normal distribution of the rows, where triangles mix the numbers first, and at the moments of whole numbers."""
-        numbers, codes, _ = self._read(examples)
+        numbers, codes, given = self._read(examples)
         if self.discrete is not None and codes is not None:
             self.discrete.measure(codes)
         steps: list[Any] = [] if self.bijection is None else list(self.bijection.steps)
@@ -163,8 +163,17 @@ class Flow(Model):
         first = next(iter(steps[len(ahead) :]), None)
         if isinstance(first, LULinear) and len(examples) > 1:
             with torch.no_grad():
-                numbers = Chain(ahead).forward_and_log_det(numbers)[0]
-            first.whiten(numbers[:, : first.columns])
+                inside = Chain(ahead).forward_and_log_det(numbers)[0]
+            first.whiten(inside[:, : first.columns])
+        norms = [module for module in self.modules() if isinstance(module, ActNorm)]
+        if norms and self.bijection is not None:
+            training = self.training
+            self.eval()
+            for norm in norms:
+                norm.train()  # they take what they see; dropout stays off
+            with torch.no_grad():
+                self.bijection.forward_and_log_det(numbers, self._seen(codes, given))
+            self.train(training)
 
     def loss(self, batch: Examples) -> Loss:
         """The negative log-likelihood in nats."""

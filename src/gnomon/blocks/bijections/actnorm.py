@@ -15,7 +15,8 @@ class ActNorm(Bijection):
 
     They are buffers, saved with the module, beside one that says whether they were set; shift and log_scale are learned, from zero.
     Until they are set, outside training, it is the identity. Nothing waits for the device. A batch of one row sets nothing, and a
-    column that is constant in the first batch keeps its scale. Several processes each take their own part of the first batch.
+    column that is constant in the first batch keeps its scale. A flow's `begin` sets them from the
+    training rows, alike in several processes; without it each process takes its own part of the first batch.
 
     In training mode the buffers are written in place, as batch normalisation writes its own: `torch.func.jvp` and `torch.func.grad`
     over a module whose buffers are no arguments refuse that; call `eval()` for them.
