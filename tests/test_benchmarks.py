@@ -66,7 +66,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["startup", "training", "checks"])
+@pytest.mark.parametrize("name", ["startup", "training", "checks", "latent"])
 def test_benchmark_runs(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300

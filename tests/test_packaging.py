@@ -125,7 +125,7 @@ def test_no_requirement_names_a_place() -> None:
 
 def test_what_is_imported_is_declared() -> None:
     needed = set(requirements(PROJECT["dependencies"]))
-    optional = ("hdf5", "root", "transport", "optuna", "tensorboard", "mlflow", "wandb")
+    optional = ("hdf5", "molecules", "root", "transport", "optuna", "tensorboard", "mlflow", "wandb")
     extras = {name for extra in optional for name in requirements(PROJECT["optional-dependencies"][extra])}
     for path in SOURCES:
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -75,14 +75,18 @@ models = Registry(
         "classifier": "gnomon.models.classifier:Classifier",
         "regressor": "gnomon.models.regressor:Regressor",
         "pca": "gnomon.models.pca:PCA",
+        "anomaly_detector": "gnomon.models.anomaly_detector:AnomalyDetector",
         "autoencoder": "gnomon.models.autoencoder:Autoencoder",
         "vae": "gnomon.models.vae:VAE",
+        "ladder_vae": "gnomon.models.ladder_vae:LadderVAE",
         "flow": "gnomon.models.flow:Flow",
         "set_flow": "gnomon.models.set_flow:SetFlow",
         "triangular_flow": "gnomon.models.triangular_flow:TriangularFlow",
         "gan": "gnomon.models.gan:GAN",
         "boltzmann": "gnomon.models.boltzmann:Boltzmann",
         "mixture_density": "gnomon.models.mixture_density:MixtureDensity",
+        "two_stage": "gnomon.models.two_stage:TwoStage",
+        "vqvae": "gnomon.models.vqvae:VQVAE",
     },
 )
 
@@ -95,6 +99,9 @@ networks = Registry(
         "deconv": "gnomon.networks.images:ConvDecoder",
         "unet": "gnomon.networks.images:UNet",
         "deepsets": "gnomon.networks.sets:DeepSets",
+        "recurrent": "gnomon.networks.sequences:RecurrentNetwork",
+        "transformer": "gnomon.networks.sequences:Transformer",
+        "causal": "gnomon.networks.sequences:CausalNetwork",
     },
 )
 

@@ -20,7 +20,12 @@ from gnomon.blocks import (
     segment_max,
     segment_mean,
 )
-from gnomon.data import Categorical, Column, Image, Periodic, Positive, Vector
+from gnomon.blocks.attention import Attention, AttentionLayer
+from gnomon.blocks.optimal_spread import OptimalHead
+from gnomon.blocks.pixel_heads import BernoulliHead, CategoricalHead, ContinuousBernoulliHead, DiscretisedLogisticHead
+from gnomon.blocks.recurrent import GRU
+from gnomon.blocks.token_head import TokenHead
+from gnomon.data import Categorical, Column, Image, Periodic, Positive, Ragged, Vector
 from tests.module_contract import Case, CompileContract, ModuleContract, normal, normals
 
 MIXED = Vector(
@@ -55,6 +60,34 @@ class LogProb(nn.Module):
 
     def forward(self, raw: Tensor, z: Tensor) -> Tensor:
         return self.head(raw).log_prob(z)
+
+
+TEXTS = Ragged(torch.tensor([0, 1, 2, 1, 1, 0]), torch.tensor([2, 0, 3, 1]))
+FILLED = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [False] * 5, [True] + [False] * 4])
+
+
+class Ahead(nn.Module):
+    """A mapper of texts that knows the last symbol and the vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.symbols, self.vector = nn.Embedding(4, 4), nn.Linear(5, 4)
+
+    def forward(self, x: Ragged, context: Tensor) -> Tensor:
+        return self.symbols(x.values) + torch.tanh(self.vector(context)).index_select(0, x.rows())
+
+
+class OfRagged(nn.Module):
+    """A head's likelihood of texts as a function of the raw outputs."""
+
+    def __init__(self, head: nn.Module, x: Ragged) -> None:
+        super().__init__()
+        self.head, self.x = head, Ragged(x.values.double(), x.lengths) if x.values.is_floating_point() else x
+
+    def forward(self, raw: Tensor) -> Tensor:
+        return self.head(raw).log_prob(
+            Ragged(self.x.values.to(raw) if self.x.values.is_floating_point() else self.x.values, self.x.lengths)
+        )
 
 
 class Soft(nn.Module):
@@ -130,6 +163,31 @@ CASES: dict[str, Case] = {
     **{f"ColumnHead angle {s}": head_case(ANGLES, s) for s in SPREADS},
     **{f"ColumnHead label {s}": head_case(LABELS, s) for s in SPREADS},
     **{f"ColumnHead image {s}": head_case(Image(2, (3, 4)), s) for s in SPREADS},
+    **{
+        f"OptimalHead {name}": Case(lambda kind=kind: LogProb(OptimalHead(kind).eval()), head_case(kind, "fixed").arguments)
+        for name, kind in {"": Vector.real(2), "image": Image(2, (3, 4))}.items()
+    },
+    "BernoulliHead": Case(lambda: LogProb(BernoulliHead(Image(2, (3, 4), levels=2))), normals((4, 2, 3, 4), (4, 2, 3, 4))),
+    "CategoricalHead": Case(lambda: LogProb(CategoricalHead(Image(2, (3,), levels=5))), normals((4, 10, 3), (4, 2, 3))),
+    "ContinuousBernoulliHead": Case(lambda: LogProb(ContinuousBernoulliHead(Image(2, (3,), levels=5))), normals((4, 2, 3), (4, 2, 3))),
+    **{
+        f"DiscretisedLogisticHead {k}": Case(
+            lambda k=k: LogProb(DiscretisedLogisticHead(Image(2, (3,), levels=5), components=k)),
+            normals((4, 2 * (2 if k == 1 else 3 * k), 3), (4, 2, 3)),
+        )
+        for k in (1, 2)
+    },
+    "GRU": Case(lambda: GRU(3, 5), lambda g: (torch.randn(4, 5, 3, generator=g), FILLED, torch.randn(4, 5, generator=g))),
+    "GRU whole": Case(lambda: GRU(3, 5), normal(4, 5, 3)),
+    **{
+        f"{block.__name__} {'causal' if causal else 'all'}": Case(
+            lambda block=block, causal=causal: block(4, heads=2, causal=causal, exact=True),
+            lambda generator: (torch.randn(4, 5, 4, generator=generator), FILLED),
+        )
+        for block in (Attention, AttentionLayer)
+        for causal in (False, True)
+    },
+    "TokenHead": Case(lambda: OfRagged(TokenHead(Ahead(), symbols=3, context=5, longest=4), TEXTS), normal(4, 5), rows=None),
     "ColumnHead soft": Case(lambda: Soft(ColumnHead(MIXED, spread="fixed")), normal(4, 11)),
     "ConvNormAct 1-D": Case(lambda: ConvNormAct(1, 2, 8), normal(4, 2, 5)),
     "ConvNormAct 2-D": Case(lambda: ConvNormAct(2, 2, 8, stride=2), normal(4, 2, 5, 3)),

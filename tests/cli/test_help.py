@@ -20,11 +20,12 @@ PROMISED = {
     "search": "--space --trials --how --folds --test --nested --metric --target --group --time --epochs --seed --device --recipe --out "
     "--overwrite --quiet --json",
     "sample": "-n --given --given-from --seed --out --overwrite",
-    "score": "--anomaly --out --overwrite",
+    "score": "--anomaly --anomaly-by --direction --label --out --overwrite",
     "predict": "--proba --samples --out --overwrite",
     "encode": "--out --overwrite",
     "decode": "--out --overwrite",
     "reconstruct": "--out --overwrite",
+    "explore": "--out --label --spherical --steps --overwrite",
     "check": "--budget --require --seed --json --out --overwrite",
     "compare": "--json",
     "doctor": "--json",

@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import gnomon
+from gnomon.checks.statistic import number
 from gnomon.cli import main
 
 RNG = np.random.default_rng(0)
@@ -113,6 +115,24 @@ def test_scores(place: Path, tmp_path: Path) -> None:
     assert bound.column_names == ["log_prob_bound", "log_prob_error", "anomaly", "p_value"]
     p = np.asarray(bound["p_value"])
     assert (p > 0).all() and (p <= 1).all() and len(np.unique(p)) > 5
+
+
+def test_anomalies_by_a_way_and_beside_the_truth(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, learned = parquet.read_table(place / "events.parquet"), gnomon.load(place / "vae")
+    truth = np.arange(ROWS) % 7 == 0
+    parquet.write_table(rows.append_column("strange", pa.array(truth)), tmp_path / "told.parquet")
+    arguments = ["score", place / "vae", tmp_path / "told.parquet", "--label", "strange", "-o"]
+    code, said, _ = gnomon_says(capsys, *arguments, tmp_path / "a.parquet", "--anomaly-by", "latent", "--direction", "low")
+    made = parquet.read_table(tmp_path / "a.parquet")
+    scores, p = learned.score(rows, True, by="latent", direction="low")
+    assert code == 0 and made.column_names == ["anomaly", "p_value"]
+    assert np.array_equal(made["anomaly"], scores) and np.array_equal(made["p_value"], p)
+    area = roc_auc_score(truth, -scores)
+    assert said.startswith(f"ROC AUC {number(area)} ± ") and "small scores are strange; anomalies are the rows with strange = True" in said
+    code, said, _ = gnomon_says(capsys, *arguments, tmp_path / "b.csv", "--direction", "both")
+    assert code == 0 and "small p-values are strange" in said and "95 % interval" in said
+    code, _, err = gnomon_says(capsys, *arguments, tmp_path / "c.csv", "--anomaly-by", "density")
+    assert code == 2 and "vae has no anomaly score by density; it has: reconstruction, bound, latent" in err
 
 
 def test_without_held_out_rows_p_values_are_empty_and_it_is_said(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

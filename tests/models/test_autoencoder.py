@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnomon.data import Categorical, Column, Examples, Image, Periodic, Spec, Vector
+from gnomon.data import Categorical, Column, Examples, Image, Periodic, Ragged, Set, Spec, Tokens, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models import Model
 from gnomon.models.autoencoder import Autoencoder
@@ -96,5 +96,148 @@ def test_options_reach_the_network_that_knows_them(kind: type[Model]) -> None:
 def test_a_code_without_length_is_refused(kind: type[Model]) -> None:
     with pytest.raises(OptionError, match=f"'latent' of {kind.__name__} must be at least 1; got 0"):
         kind(Spec(Vector.real(3)), latent=0)
-    with pytest.raises(DataError, match=f"{kind.__name__} wants x to be Vector or Image; got nothing"):
+    with pytest.raises(DataError, match=f"{kind.__name__} wants x to be Vector or Image or Set or Tokens; got nothing"):
         kind(Spec(None))
+
+
+# ---- noise, sparse codes, contraction --------------------------------------------------------------------------------
+
+
+def autoencoder(width: int = 6, latent: int = 4, **options: object) -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder(Spec(Vector.real(width)), latent=latent, net={"hidden": (16,), "activation": "tanh"}, **options).double()
+
+
+def rows(n: int = 8, width: int = 6) -> Examples:
+    return Examples(torch.randn(n, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+
+
+def test_with_noise_the_target_is_the_clean_example() -> None:
+    model, batch = autoencoder(noise="gaussian", noise_strength=0.7), rows()
+    torch.manual_seed(5)
+    found = model.loss(batch).total
+    torch.manual_seed(5)
+    assert model.noise is not None
+    noisy = batch.with_(x=model.noise(batch.x))
+    direct = -model.likelihood(model.encode(noisy)).log_prob(batch.x).sum()
+    torch.testing.assert_close(found, direct)
+    assert abs(found.item() - model.score(batch).sum().item()) > 1e-3  # what is asked of it afterwards sees no noise
+
+
+def test_denoising_by_a_linear_map_is_the_wiener_filter() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spreads = torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64)
+    x = torch.randn(4000, 3, generator=generator, dtype=torch.float64) * spreads
+    torch.manual_seed(0)
+    model = Autoencoder(Spec(Vector.real(3)), latent=3, noise="gaussian", noise_strength=1.0, net={"hidden": ()}).double()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    for step in range(1500):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.02 * (1 - step / 1500)
+        optimiser.zero_grad()
+        model.loss(Examples(x)).total.div(len(x)).backward()
+        optimiser.step()
+    gain = (model.reconstruct(Examples(torch.eye(3).double())) - model.reconstruct(Examples(torch.zeros(3, 3).double()))).T
+    wanted = torch.diag(spreads.square() / (spreads.square() + 1))
+    torch.testing.assert_close(gain.detach(), wanted, atol=0.04, rtol=0)
+
+
+def test_an_l1_code_is_not_negative_and_its_sum_is_added() -> None:
+    model, batch = autoencoder(sparsity="l1", sparsity_strength=0.3), rows()
+    code = model.encode(batch)
+    assert (code >= 0).all() and (code == 0).any()
+    torch.testing.assert_close(model.loss(batch).total, (model.score(batch) + 0.3 * code.sum(1)).sum())
+
+
+def test_the_kl_term_is_that_of_coins() -> None:
+    from torch.distributions import Bernoulli, kl_divergence
+
+    model, batch = autoencoder(sparsity="kl", sparsity_strength=2.0, active=0.2), rows()
+    code = model.encode(batch)
+    wanted = kl_divergence(Bernoulli(torch.tensor(0.2).double()), Bernoulli(code.mean(0))).sum()
+    torch.testing.assert_close(model.loss(batch).total, model.score(batch).sum() + 2.0 * len(batch) * wanted)
+    assert not model.separable and autoencoder().separable
+
+
+def test_top_k_keeps_the_largest_numbers_and_their_gradients() -> None:
+    model, plain, batch = autoencoder(sparsity="top_k", active=0.5), autoencoder(), rows()
+    full, kept = plain.encode(batch), model.encode(batch)
+    assert ((kept != 0).sum(1) == 2).all()
+    assert torch.equal(kept, torch.where(kept != 0, full, 0.0))
+    assert (full.abs().where(kept == 0, 0.0).amax(1) <= kept.abs().where(kept != 0, math.inf).amin(1)).all()
+
+
+@pytest.mark.parametrize("sparsity", [None, "l1", "kl", "top_k"])
+def test_the_contractive_term_is_the_frobenius_norm_of_autograds_jacobian(sparsity: str | None) -> None:
+    strength = 1.0 if sparsity in ("l1", "kl") else None
+    model, batch = autoencoder(sparsity=sparsity, sparsity_strength=strength, contractive=0.5, jacobian="exact", active=0.5), rows(5)
+    one = torch.stack([torch.autograd.functional.jacobian(lambda x: model.encode(Examples(x[None]))[0], x) for x in batch.x])
+    wanted = one.square().sum((1, 2))
+    torch.testing.assert_close(model.squared_jacobian(batch), wanted)
+    loss = model.loss(batch)
+    torch.testing.assert_close(loss.parts["contraction"], wanted.sum())
+    torch.testing.assert_close(loss.total, loss.parts["reconstruction"] + 0.5 * wanted.sum() + loss.parts.get("sparsity", 0.0))
+
+
+def test_the_estimate_is_right_in_the_mean_with_its_gradient() -> None:
+    model, batch = autoencoder(contractive=1.0), rows(3)
+    wanted = model.squared_jacobian(batch)
+    slope = torch.autograd.grad(wanted.sum(), list(model.encoder.parameters())[0])[0]
+    torch.manual_seed(0)
+    repeated = Examples(batch.x.repeat(4000, 1))
+    drawn = model.squared_jacobian(repeated, exact=False).view(4000, 3)
+    error = drawn.std(0) / math.sqrt(4000)
+    assert ((drawn.mean(0) - wanted).abs() < 4 * error).all() and (error / wanted < 0.02).all()
+    estimate = torch.autograd.grad(drawn.mean(0).sum(), list(model.encoder.parameters())[0])[0]
+    assert (estimate - slope).norm() < 0.05 * slope.norm()
+
+
+def test_of_an_image_the_jacobian_is_by_its_pixels() -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(Spec(Image(1, (6, 6))), latent=3, contractive=1.0, size=0.25).double()
+    x = torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    one = [torch.autograd.functional.jacobian(lambda pixels: model.encode(Examples(pixels[None]))[0], image) for image in x]
+    torch.testing.assert_close(model.squared_jacobian(Examples(x)), torch.stack([j.square().sum() for j in one]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sparsity": "l2"}, "unknown sparsity 'l2'"),
+        ({"jacobian": "most"}, "unknown jacobian 'most'"),
+        ({"noise": "blur"}, "noise 'blur' is for images"),
+        ({"noise_strength": 0.5}, "no effect without a noise"),
+        ({"sparsity_strength": 0.5}, "no effect without sparsity='l1' or 'kl'"),
+        ({"sparsity": "top_k", "sparsity_strength": 0.5}, "no effect without sparsity='l1' or 'kl'"),
+        ({"contractive": -1.0}, "'contractive' of Autoencoder must not be negative; got -1.0"),
+        ({"active": 1.0}, "'active' of Autoencoder must be above 0 and below 1; got 1.0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        Autoencoder(Spec(Vector.real(3)), **options)
+
+
+def test_pixels_with_levels_have_salt_and_pepper_at_their_ends() -> None:
+    model = Autoencoder(Spec(Image(1, (8, 8), levels=17)), noise="salt_and_pepper", noise_strength=1.0)
+    model.enclose(torch.tensor([-0.8]), torch.tensor([1.9]))
+    assert model.noise is not None
+    out = model.noise(torch.zeros(4, 1, 8, 8))
+    torch.testing.assert_close(out.unique(), torch.tensor([-0.8, 1.9]))
+
+
+def test_of_sets_the_jacobian_is_by_the_numbers_of_their_elements() -> None:
+    torch.manual_seed(0)
+    model = Autoencoder(Spec(Set(Vector.real(2))), latent=3, contractive=1.0, size=0.25).double()
+    x = Ragged(torch.randn(5, 2, dtype=torch.float64), torch.tensor([2, 0, 3]))
+    found = model.squared_jacobian(Examples(x))
+    for i, one in enumerate(x.split()):
+        lengths = torch.tensor([len(one)])
+        jacobian = torch.autograd.functional.jacobian(lambda v, lengths=lengths: model.encode(Examples(Ragged(v, lengths)))[0], one)
+        torch.testing.assert_close(found[i], jacobian.square().sum())
+
+
+def test_symbols_have_no_jacobian() -> None:
+    model = Autoencoder(Spec(Tokens(("a", "b"))), latent=2, contractive=1.0, size=0.25)
+    with pytest.raises(OptionError, match="wants numbers to derive by, and x holds symbols"):
+        model.squared_jacobian(Examples(Ragged(torch.tensor([0, 1, 1]), torch.tensor([2, 1]))))

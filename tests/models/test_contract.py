@@ -16,20 +16,40 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from gnomon.blocks import segment_sum
-from gnomon.data import Categorical, Column, Examples, Image, Integer, Kind, Label, Periodic, Positive, Ragged, Real, Set, Spec, Vector
+from gnomon.data import (
+    Categorical,
+    Column,
+    Examples,
+    Image,
+    Integer,
+    Kind,
+    Label,
+    Periodic,
+    Positive,
+    Ragged,
+    Real,
+    Set,
+    Spec,
+    Tokens,
+    Vector,
+)
 from gnomon.errors import DataError, OptionError
 from gnomon.models import Loss, LossOf, Model, abilities
+from gnomon.models.anomaly_detector import AnomalyDetector
 from gnomon.models.autoencoder import Autoencoder
 from gnomon.models.boltzmann import Boltzmann
 from gnomon.models.classifier import Classifier
 from gnomon.models.flow import Flow
 from gnomon.models.gan import GAN
+from gnomon.models.ladder_vae import LadderVAE
 from gnomon.models.mixture_density import MixtureDensity
 from gnomon.models.pca import PCA
 from gnomon.models.regressor import Regressor
 from gnomon.models.set_flow import SetFlow
 from gnomon.models.triangular_flow import TriangularFlow
+from gnomon.models.two_stage import TwoStage
 from gnomon.models.vae import VAE
+from gnomon.models.vqvae import VQVAE
 
 REALS = Vector.real(3)
 MIXED = Vector(
@@ -46,6 +66,7 @@ KINDS: dict[str, Kind] = {
     "image": Image(1, (8, 8), levels=17),
     "signal": Image(2, (11,)),
     "set": Set(REALS),
+    "tokens": Tokens(("a", "b", "c"), longest=4),
 }
 GIVEN: dict[str, Vector | Image | Set | None] = {
     "": None,
@@ -56,6 +77,7 @@ GIVEN: dict[str, Vector | Image | Set | None] = {
 TARGETS = {"label": Label(("a", "b", "c")), "numbers": Vector.real(2)}
 
 SMALL: dict[str, Any] = {"size": 0.25}
+LARGE = tuple(f"head.counts.large.parameters_of.0.network.0.{name}" for name in ("weight", "bias"))  # of sets larger than any here
 TINY: dict[str, Any] = {"transforms": 2, "hidden": (8,)}
 
 
@@ -89,8 +111,38 @@ ROWS = {
     "regressor": Row(lambda spec: Regressor(spec, **SMALL), kinds=tuple(KINDS)),
     "regressor-squared": Row(lambda spec: Regressor(spec, spread="none", **SMALL), kinds=tuple(KINDS)),
     "pca": Row(lambda spec: PCA(spec, components=2)),
+    "anomaly-detector": Row(lambda spec: AnomalyDetector(spec, neighbours=3)),
     "autoencoder": Row(lambda spec: Autoencoder(spec, latent=2, **SMALL)),
+    "autoencoder-ragged": Row(lambda spec: Autoencoder(spec, latent=2, spread="example", **SMALL), kinds=("set", "tokens"), still=LARGE),
+    "autoencoder-denoising": Row(lambda spec: Autoencoder(spec, latent=2, noise="masking", sparsity="l1", **SMALL), noisy=True),
+    "autoencoder-contractive": Row(
+        lambda spec: Autoencoder(spec, latent=4, sparsity="top_k", active=0.5, contractive=0.1, **SMALL), noisy=True
+    ),
+    "autoencoder-sparse": Row(lambda spec: Autoencoder(spec, latent=4, sparsity="kl", contractive=0.1, jacobian="exact", **SMALL)),
+    "two-stage": Row(lambda spec: TwoStage(spec, density="mixture", latent=2, **SMALL), noisy=True),
+    "two-stage-autoencoder": Row(lambda spec: TwoStage(spec, base="autoencoder", density="gaussian", latent=2, **SMALL), noisy=True),
     "vae": Row(lambda spec: VAE(spec, latent=2, **SMALL), noisy=True),
+    "vae-ragged": Row(lambda spec: VAE(spec, latent=2, **SMALL), kinds=("set", "tokens"), noisy=True, still=LARGE),
+    "vae-causal": Row(
+        lambda spec: VAE(spec, latent=2, likelihood="causal", encoder="transformer", net={"exact": True}, **SMALL), ("tokens",), noisy=True
+    ),
+    "ladder-vae": Row(lambda spec: LadderVAE(spec, latents=(1, 2, 2), width=8, **SMALL), noisy=True),
+    "vae-optimal": Row(lambda spec: VAE(spec, latent=2, spread="optimal", kl_warmup=0.5, free_bits=0.1, **SMALL), noisy=True),
+    "vae-mixture": Row(lambda spec: VAE(spec, latent=2, prior="mixture", components=3, posterior="full", **SMALL), noisy=True),
+    "vae-flows": Row(lambda spec: VAE(spec, latent=3, prior="flow", posterior="flow", objective="mmd", strength=1.0, **SMALL), noisy=True),
+    "vae-vamp": Row(
+        lambda spec: VAE(spec, latent=2, prior="vamp", components=3, objective="tc", **SMALL),
+        kinds=("reals", "image", "signal"),
+        noisy=True,
+    ),
+    "vae-iwae": Row(lambda spec: VAE(spec, latent=2, objective="iwae", draws=3, **SMALL), noisy=True),
+    "vae-dreg": Row(lambda spec: VAE(spec, latent=2, objective="dreg", draws=3, prior="vamp", components=3, **SMALL), noisy=True),
+    "vae-logistic": Row(lambda spec: VAE(spec, latent=2, likelihood="discretised_logistic", **SMALL), kinds=("image",), noisy=True),
+    "vae-categorical": Row(lambda spec: VAE(spec, latent=2, likelihood="categorical", **SMALL), kinds=("image",), noisy=True),
+    "vqvae": Row(lambda spec: VQVAE(spec, codes=8, **SMALL)),
+    "vqvae-ragged": Row(lambda spec: VQVAE(spec, codes=8, positions=3, **SMALL), kinds=("set", "tokens"), still=LARGE),
+    "vqvae-table": Row(lambda spec: VQVAE(spec, codes=8, quantiser="vq", latent=2, spread="example", **SMALL)),
+    "vqvae-residual": Row(lambda spec: VQVAE(spec, codes=8, quantiser="residual", positions=1, **SMALL)),
     "gan": Row(lambda spec: GAN(spec, latent=2, **SMALL), noisy=True, still=("critic.net.4.bias", "critic.head.net.4.bias")),
     "flow": Row(lambda spec: Flow(spec, transforms=2, hidden=(8,)), kinds=("reals", "mixed", "signal")),
     "flow-affine": Row(lambda spec: Flow(spec, transform="affine", mixing="orthogonal", **TINY), kinds=("reals", "signal")),
@@ -105,7 +157,7 @@ ROWS = {
     "gaussian": Row(lambda spec: MixtureDensity(spec, covariance="diagonal", hidden=(8,)), kinds=("reals", "mixed")),
 }
 
-ENCODED = ("flow", "set-flow", "mixture-density", "regressor", "classifier", "vae", "gan", "autoencoder")
+ENCODED = ("flow", "set-flow", "mixture-density", "regressor", "classifier", "vae", "gan", "autoencoder", "vqvae")
 CASES = [(name, kind, given) for name, row in ROWS.items() for kind in row.kinds for given in ("", "columns")]
 CASES += [(name, ROWS[name].kinds[0], given) for name in ENCODED for given in ("image", "set")]
 
@@ -159,6 +211,9 @@ def values(kind: Kind, n: int, generator: torch.Generator) -> Any:
     if isinstance(kind, Set):
         lengths = torch.randint(0, 4, (n,), generator=generator)
         return Ragged(values(kind.of, int(lengths.sum()), generator), lengths)
+    if isinstance(kind, Tokens):
+        lengths = torch.randint(0, 5, (n,), generator=generator)
+        return Ragged(torch.randint(0, len(kind.vocabulary), (int(lengths.sum()),), generator=generator), lengths)
     x = torch.randn(n, *kind.shape, generator=generator)  # type: ignore[union-attr]
     for i, column in enumerate(kind.columns if isinstance(kind, Vector) else ()):
         if isinstance(column.support, Periodic):
@@ -179,8 +234,8 @@ def seeded(call: Callable[[], Any], seed: int = 5) -> Any:
 
 
 def plain(made: Tensor | Ragged) -> Tensor:
-    """Sets as the sums of their elements."""
-    return segment_sum(made.values, made.rows(), len(made)) if isinstance(made, Ragged) else made
+    """Sets as the sums of their elements, texts as those of their codes."""
+    return segment_sum(made.values.float(), made.rows(), len(made)) if isinstance(made, Ragged) else made
 
 
 def outputs(case: Case, model: Model, batch: Examples, seed: int = 5) -> dict[str, list[Tensor]]:
@@ -298,7 +353,7 @@ def test_the_condition_is_heard(case: Case) -> None:
     other = batch.with_(given=values(case.spec.given, 8, torch.Generator().manual_seed(99)))
     for absent in (batch.with_(given=None), other):
         before, after = outputs(case, model, batch), outputs(case, model, absent)
-        for ability in set(before) - {"score"}:
+        for ability in set(before) - {"score"} - ({"sample", "decode", "reconstruct"} if isinstance(case.spec.x, Tokens) else set()):
             assert not torch.equal(before[ability][0], after[ability][0]), ability
 
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from gnomon.data import Image, Label, Ragged, Set, Vector
+from gnomon.data import Image, Label, Ragged, Set, Tokens, Vector
 from gnomon.errors import OptionError
-from gnomon.networks import DEFAULTS, ConvDecoder, ConvEncoder, DeepSets, UNet, VectorNetwork, make, options_of
+from gnomon.networks import DEFAULTS, ConvDecoder, ConvEncoder, DeepSets, RecurrentNetwork, UNet, VectorNetwork, make, options_of
 from gnomon.registry import networks
 
-IMAGE, VECTOR, SET = Image(1, (8, 8)), Vector.real(3), Set(Vector.real(3))
+IMAGE, VECTOR, SET, TOKENS = Image(1, (8, 8)), Vector.real(3), Set(Vector.real(3)), Tokens(("a", "b"))
+EXAMPLES = {Vector: VECTOR, Image: IMAGE, Set: SET, Tokens: TOKENS}
 SIZES: dict[str, dict[str, int]] = {"encoder": {"outputs": 5}, "decoder": {"inputs": 5}, "mapper": {}}
 
 
@@ -27,17 +28,20 @@ def parameters(network: nn.Module) -> int:
         ("decoder", IMAGE, ConvDecoder),
         ("mapper", IMAGE, UNet),
         ("encoder", SET, DeepSets),
+        ("encoder", TOKENS, RecurrentNetwork),
+        ("mapper", TOKENS, RecurrentNetwork),
     ],
 )
 def test_each_role_and_kind_has_its_default(role: str, kind: object, expected: type) -> None:
     assert type(make(role, kind, **SIZES[role])) is expected
 
 
-@pytest.mark.parametrize(("role", "kind"), [(role, {Vector: VECTOR, Image: IMAGE, Set: SET}[kind]) for role, kind in DEFAULTS])
+@pytest.mark.parametrize(("role", "kind"), [(role, EXAMPLES[kind]) for role, kind in DEFAULTS])
 def test_size_multiplies_widths(role: str, kind: object) -> None:
-    counts = [parameters(make(role, kind, size=size, **SIZES[role])) for size in (0.25, 0.5, 1.0, 2.0)]
+    sizes = SIZES[role] | ({"outputs": 9} if role == "decoder" and kind in (SET, TOKENS) else {})
+    counts = [parameters(make(role, kind, size=size, **sizes)) for size in (0.25, 0.5, 1.0, 2.0)]
     assert counts == sorted(counts) and counts[3] > 2 * counts[2] > 4 * counts[1] / 1.5
-    assert parameters(make(role, kind, size=1e-6, **SIZES[role])) > 0
+    assert parameters(make(role, kind, size=1e-6, **sizes)) > 0
 
 
 def test_every_registered_network_has_a_line_and_a_role() -> None:
@@ -76,7 +80,7 @@ def test_a_module_is_used_as_it_is() -> None:
         (lambda: make("encoder", VECTOR, outputs=0), "at least one"),
         (lambda: make("encoder", VECTOR, outputs=2, size=0), "size multiplies the widths"),
         (lambda: make("encoder", VECTOR, "conv", outputs=2), "network 'conv' does not serve as encoder of Vector; use mlp or residual"),
-        (lambda: make("decoder", SET, inputs=2), "no network serves as decoder of Set"),
+        (lambda: make("decoder", SET, inputs=2), "serves a Set only as a decoder with inputs=… and outputs=…"),
         (lambda: make("encoder", Label((0, 1)), outputs=2), "no network serves as encoder of Label"),
         (lambda: make("encoder", IMAGE, "convv", outputs=2), "unknown network 'convv'; did you mean 'conv'"),
         (lambda: make("encoder", IMAGE, outputs=2, widht=8), "unknown option 'widht' of network 'conv'; did you mean 'width'"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gnomon.data import Categorical, Column, Image, Kind, Periodic, Ragged, Set, Vector
+from gnomon.data import Categorical, Column, Image, Kind, Periodic, Ragged, Set, Tokens, Vector
 from gnomon.networks import Condition, make
 from tests.module_contract import Case, CompileContract, ModuleContract
 
@@ -27,12 +27,18 @@ OPTIONS = {
     "unet": {"width": 8},
     "mlp": {"hidden": (8, 8)},
     "residual": {"width": 8},
+    "recurrent": {"width": 8, "embedding": 6},
+    "transformer": {"width": 8, "heads": 2, "exact": True},
+    "causal": {"width": 8, "heads": 2, "exact": True},
 }
+ABC = Tokens(("a", "b", "c"))
 ROWS = 4
 
 
 def drawn(kind: Kind, generator: torch.Generator) -> Tensor | Ragged:
     """Four examples in network space."""
+    if isinstance(kind, Tokens):
+        return Ragged(torch.randint(0, 3, (8,), generator=generator), torch.tensor([3, 0, 4, 1]))
     if isinstance(kind, Set):
         return Ragged(drawn_rows(kind.of, 8, generator), torch.tensor([3, 0, 4, 1]))
     return drawn_rows(kind, ROWS, generator)
@@ -47,13 +53,14 @@ def drawn_rows(kind: Kind, rows: int, generator: torch.Generator) -> Tensor:
 
 
 def network_case(role: str, kind: Kind, name: str, given: int = 0, **options: object) -> Case:
-    sizes = {"encoder": {"outputs": 5}, "decoder": {"inputs": 5}, "mapper": {"outputs": 2}}[role]
+    sizes = {"encoder": {"outputs": 5}, "decoder": {"inputs": 5}, "mapper": {"outputs": 2}}[role] | options
 
     def arguments(generator: torch.Generator) -> tuple:
-        x = torch.randn(ROWS, 5, generator=generator) if role == "decoder" else drawn(kind, generator)
+        x = torch.randn(ROWS, sizes["inputs"], generator=generator) if role == "decoder" else drawn(kind, generator)
         return (x, torch.randn(ROWS, given, generator=generator)) if given else (x,)
 
-    return Case(lambda: make(role, kind, name, given=given, **sizes, **{**OPTIONS.get(name, {}), **options}), arguments)
+    texts = {"smooth": False, "rows": None if role == "mapper" else ROWS} if isinstance(kind, Tokens) and role != "decoder" else {}
+    return Case(lambda: make(role, kind, name, given=given, **{**OPTIONS.get(name, {}), **sizes}), arguments, **texts)
 
 
 class Conditioned(nn.Module):
@@ -94,6 +101,14 @@ CASES: dict[str, Case] = {
     "conv deep": network_case("encoder", KINDS["8x8"], "conv", 2, depth=3, norm="none"),
     "conv flat": network_case("encoder", KINDS["8x8"], "conv", 2, pool="flatten", down="stride"),
     "conv mean": network_case("encoder", KINDS["5x3"], "conv", pool="mean", down="mean", dropout=0.0),
+    **{
+        f"conv grid {kind}": network_case("encoder", KINDS[kind], "conv", 2, pool="grid", longest=2, outputs=cells)
+        for kind, cells in (("8x8", 8), ("5x3", 4), ("1-D", 4), ("3-D", 4))
+    },
+    **{
+        f"deconv grid {kind}": network_case("decoder", KINDS[kind], "deconv", 2, start="grid", longest=2, inputs=cells)
+        for kind, cells in (("8x8", 8), ("5x3", 4), ("1-D", 4), ("3-D", 4))
+    },
     "deconv deep": network_case("decoder", KINDS["5x3"], "deconv", 2, depth=3, mode="linear"),
     "unet deep": network_case("mapper", KINDS["5x3"], "unet", 2, depth=2, mode="linear"),
     **{
@@ -113,6 +128,13 @@ CASES: dict[str, Case] = {
     "deconv standardised": network_case("decoder", KINDS["5x3"], "deconv", standardise=True),
     "unet standardised": network_case("mapper", KINDS["3-D"], "unet", standardise=True),
     **{f"deepsets {given}": network_case("encoder", Set(MIXED), "deepsets", given, element=(8, 6), hidden=(8,)) for given in (0, 2)},
+    **{
+        f"{name} {role} {given}": network_case(role, ABC, name, given, layers=2)
+        for name, role in (("recurrent", "encoder"), ("recurrent", "mapper"), ("transformer", "encoder"), ("causal", "mapper"))
+        for given in (0, 2)
+    },
+    "mlp decoder tokens": network_case("decoder", ABC, "mlp", 2, outputs=7),
+    "mlp decoder set": network_case("decoder", Set(MIXED), "mlp", 0, outputs=7),
     "deepsets flat": network_case("encoder", Set(Vector.real(2)), "deepsets", element=(), hidden=()),
     "condition": Case(Conditioned, lambda generator: (drawn_rows(MIXED, ROWS, generator),)),
     "condition image": Case(lambda: Encoded(KINDS["5x3"]), lambda generator: (drawn(KINDS["5x3"], generator),)),

@@ -27,7 +27,7 @@ loop.Loop.play = played
 ONCE, TWICE = AT_TURN.format(turn=20, what=CTRL_C), AT_TURN.format(turn=30, what=f"{CTRL_C}; {CTRL_C}")
 WHILE_CALIBRATING = f"""
 from gnomon.learned import Learned
-Learned.calibrate = lambda self, raw: {CTRL_C}
+Learned.calibrate = lambda self, *rows: {CTRL_C}
 """
 WHILE_SAVING = f"""
 from gnomon.learned import runs

@@ -51,6 +51,11 @@ def sets() -> dict[str, Any]:
     return {"x": [chance.normal(size=(n, 2)) for n in chance.integers(1, 6, ROWS)], "y": chance.normal(size=(ROWS, 1))}
 
 
+def texts() -> list[str]:
+    chance = np.random.default_rng(0)
+    return ["".join(chance.choice(list("abc"), n)) for n in chance.integers(1, 6, ROWS)]
+
+
 def conditioned(role: str) -> dict[str, Any]:
     """Numbers, whose conditions are images or sets."""
     source = images() if role == "images" else sets()
@@ -107,9 +112,17 @@ CASES |= {
     "colours": ("classifier", lambda: images(3), IMAGES | {"augment": {"colour": 0.2, "pca": 0.1, "crop": 0.3}}),
     "dropped-paths": ("classifier", images, {"options": {"net": {"width": 4, "depth": 3, "drop_path": 0.2, "dropout": 0.2}}}),
     "players": ("gan", vectors, {"drop": ["w"], "players": PLAYERS}),
+    "kl-warmup": ("vae", vectors, {"drop": ["w"], "options": {"kl_warmup": 0.7, "spread": "optimal"}}),
+    "kl-warmup-seeds": ("vae", vectors, {
+        "drop": ["w"], "options": {"kl_warmup": 0.7, "posterior": "full", "prior": "mixture"}, "seeds": 2}),
+    "weighted-draws": ("vae", images, {"options": {"objective": "dreg", "draws": 3, "prior": "vamp", "components": 5}}),
+    "denoising": ("autoencoder", vectors, {
+        "drop": ["w"], "options": {"noise": "masking", "sparsity": "l1", "contractive": 0.1}}),
+    "quantiser": ("vqvae", vectors, {"drop": ["w"], "options": {"quantiser": "vq", "codes": 8}}),
+    "texts": ("vae", texts, {"kind": "tokens"}),
     "players-images": ("gan", images, {"players": PLAYERS | {"generator": {"optimizer": "muon", "gradient_noise": 0.01}}}),
 }  # fmt: skip
-for name in ("classifier", "regressor", "autoencoder", "vae", "flow", "gan"):
+for name in ("classifier", "regressor", "autoencoder", "vae", "ladder_vae", "vqvae", "two_stage", "flow", "gan"):
     target = {"classifier": "side", "regressor": "y"}.get(name)
     told: dict[str, Any] = {"given": ["energy"], "drop": ["w"]} | ({} if target is None else {"target": target})
     told |= FLOW if name == "flow" else {}

@@ -24,6 +24,7 @@ from gnomon.checks.statistic import LeftOut, Statistic, number
 from gnomon.data import Support
 from gnomon.errors import OptionError
 from gnomon.learned import Learned
+from gnomon.learned.anomaly import By
 
 FEW = 20
 """Fewer rows on a side are said to be few at the head of the verdict."""
@@ -38,6 +39,7 @@ def check(
     features: Features = "auto",
     train: Any = None,
     anomaly: str | None = None,
+    anomaly_by: By | None = None,
     weight: str | None = None,
     target: str | None = None,
     drop: str | Sequence[str] = (),
@@ -59,6 +61,8 @@ def check(
             done on data in memory, or read again from where the run says, if they are still the same.
         anomaly: for a model with an anomaly score: the column that tells which rows are anomalies: booleans, 0 and 1, or two values of
             which the rarer marks them. The rest of the check is then about the other rows.
+        anomaly_by: with `anomaly`: how strangeness is told: "reconstruction", "bound", "density" or "latent", as `Learned.score` takes
+            it; None for the model's own way.
         weight: for two data sets: the column of weights, which either side may have.
         target: for two data sets: the column of labels, which the generated side may lack.
         drop: for two data sets: columns to leave out.
@@ -82,6 +86,8 @@ def check(
         True
     """
     _refuse(data_or_generated, seed)
+    if anomaly_by is not None and anomaly is None:
+        raise OptionError("anomaly_by says how anomalies are told; name their column too: anomaly='column'")
     learned = _learned(learned_or_real)
     if learned is None:
         if anomaly is not None:
@@ -94,7 +100,9 @@ def check(
         raise OptionError("weight, target, drop, columns and kind are for two data sets; a run knows its columns")
     from gnomon.checks.gathering.learned_case import case_of
 
-    case, notes, warnings = case_of(learned, data_or_generated, budget=budget, seed=seed, train=train, anomaly=anomaly)
+    case, notes, warnings = case_of(
+        learned, data_or_generated, budget=budget, seed=seed, train=train, anomaly=anomaly, anomaly_by=anomaly_by
+    )
     made = enriched(case, features)
     return judge(made.case, title=f"Check of a {learned.name}", notes=notes + made.notes, warnings=warnings, encoder=made.encoder)
 

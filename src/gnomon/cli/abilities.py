@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnomon.cli.arguments import Data, Debug, Device, Out, Overwrite, Run, Seed, assignments, new_target
+from gnomon.cli.arguments import HOW_STRANGE, Data, Debug, Device, Out, Overwrite, Run, Seed, assignments, new_target
 from gnomon.errors import AbilityError, DataError, OptionError
 
 Samples = Annotated[int | None, typer.Option("--samples", metavar="N", help="Random passes to average over.")]
@@ -52,6 +52,12 @@ def score(
     data: Data,
     out: Out,
     anomaly: Annotated[bool, typer.Option("--anomaly", help="Also write anomaly (larger is stranger) and p_value.")] = False,
+    anomaly_by: Annotated[str | None, typer.Option(metavar="WAY", help=f"{HOW_STRANGE} Implies --anomaly.")] = None,
+    direction: Annotated[str, typer.Option(metavar="high|low|both", help="Which scores p_value calls strange.")] = "high",
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column that tells the anomalies: print how well they are found (implies --anomaly)."),
+    ] = None,
     samples: Samples = None,
     device: Device = "cpu",
     overwrite: Overwrite = False,
@@ -60,18 +66,24 @@ def score(
     """Write the log-probability of each example, in nats and in the user's units: column log_prob.
 
     A model that only knows a lower bound writes log_prob_bound and log_prob_error. With --anomaly: anomaly, larger for stranger
-    examples, and p_value, the share of held-out examples that were at least as strange.
+    examples, and p_value, the share of held-out examples that were at least as strange. With --anomaly-by nothing else is written.
 
     \b
     Examples:
       gnomon score runs/events other.parquet -o scores.parquet
       gnomon score runs/digits digits --anomaly -o scores.csv
+      gnomon score runs/digits digits --anomaly-by latent --direction both -o scores.csv
+      gnomon score runs/normal new.parquet --label is_fault -o scores.csv
     """
     new_target(out, overwrite)
     learned = _load(run, device)
-    raw = learned.read(data, density=True)
+    anomaly = anomaly or anomaly_by is not None or label is not None
+    truth = None if label is None else _truth(learned, data, label)
+    raw = learned.read(data if truth is None else truth[0], density=True)
     columns: dict[str, Any] = {}
-    if "log_prob" in learned.abilities:
+    if anomaly_by is not None:
+        pass
+    elif "log_prob" in learned.abilities:
         columns["log_prob"] = learned.log_prob(raw)
     elif "log_prob_bound" in learned.abilities:
         columns["log_prob_bound"], columns["log_prob_error"] = learned.log_prob_bound(raw, samples)
@@ -79,17 +91,42 @@ def score(
         hint = "; add --anomaly for its anomaly score" if "score" in learned.abilities else f"; it can: {', '.join(learned.abilities)}"
         raise AbilityError(f"{learned.name} has no log-probability{hint}")
     if anomaly:
-        columns["anomaly"] = learned.score(raw)
-        columns["p_value"] = _p_values(learned, columns["anomaly"])
+        columns["anomaly"] = learned.score(raw, by=anomaly_by)
+        columns["p_value"] = _p_values(learned, columns["anomaly"], by=anomaly_by, direction=direction)
     _write_columns(columns, out, overwrite)
+    if truth is not None:
+        print(_found(columns, direction, *truth[1:]))
 
 
-def _p_values(learned: Any, scores: Any) -> Any:
+def _truth(learned: Any, data: str, label: str) -> Any:
+    from gnomon.checks.gathering.anomalous import truth_of
+
+    return truth_of(learned, data, label)
+
+
+def _found(columns: dict[str, Any], direction: str, truth: Any, note: str) -> str:
+    """How well the anomalies are found, in a line: by large scores, by small ones, or, for both directions, by small p-values."""
+    import numpy as np
+
+    from gnomon.checks.case import Anomalies
+    from gnomon.checks.statistic import LeftOut, number
+    from gnomon.checks.statistics.anomalies import auc_of
+
+    strange = -np.asarray(columns["p_value"], dtype=np.float64) if direction == "both" else columns["anomaly"]
+    try:
+        made, low, high = auc_of(Anomalies(-strange if direction == "low" else strange, truth))
+    except LeftOut as reason:
+        return f"no ROC AUC: {reason}"
+    how = {"low": "small scores are strange", "both": "small p-values are strange"}.get(direction, "large scores are strange")
+    return f"ROC AUC {number(made.value)} ± {number(made.error)}, 95 % interval {number(low)} to {number(high)} ({how}; {note})"
+
+
+def _p_values(learned: Any, scores: Any, **how: Any) -> Any:
     """p-values, or none of them, and a line that says why."""
     import pyarrow as pa
 
     try:
-        return learned.p_value(scores)
+        return learned.p_value(scores, **how)
     except AbilityError as error:
         print(f"gnomon: p_value is left empty: {error}", file=sys.stderr)
         return pa.nulls(len(scores), pa.float64())

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 import gnomon
-from gnomon.cli import abilities, demo, fitting, judging, searching, showing
+from gnomon.cli import abilities, demo, exploring, fitting, judging, searching, showing
 
 ABOUT = """Learn from examples what cannot be seen directly: fit, then sample, score, predict, encode, and check.
 
@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[Callable[..., Any], str]] = {
     "encode": (abilities.encode, "Turn examples into codes."),
     "decode": (abilities.decode, "Turn codes back into examples."),
     "reconstruct": (abilities.reconstruct, "Each example as the model tells it again."),
+    "explore": (exploring.explore, "Pictures of a run's codes: a map, what each number does, walks."),
     "check": (judging.check, "Judge a run on unseen data, or generated data against real data."),
     "compare": (judging.compare, "Rank runs on the same held-out data."),
     "doctor": (judging.doctor, "What a run's history tells, and what to try."),

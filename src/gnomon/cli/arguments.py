@@ -21,6 +21,7 @@ Out = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Device = Annotated[str, typer.Option(metavar="D", help="cpu or cuda.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
+HOW_STRANGE = "How strangeness is told: reconstruction, bound, density or latent; by default the model's own way."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

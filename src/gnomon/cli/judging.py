@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnomon.cli.arguments import Debug, Device, Json, Overwrite, Run, Seed, listed, new_target, said, supports
+from gnomon.cli.arguments import HOW_STRANGE, Debug, Device, Json, Overwrite, Run, Seed, listed, new_target, said, supports
 from gnomon.cli.lines import as_json, table
 from gnomon.errors import OptionError, RunError
 
@@ -30,6 +30,7 @@ def check(
     anomaly: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column that tells which rows are anomalies, for a run with an anomaly score.")
     ] = None,
+    anomaly_by: Annotated[str | None, typer.Option(metavar="WAY", help=HOW_STRANGE)] = None,
     train: Annotated[str | None, typer.Option(metavar="DATA", help="Rows the model was trained on, to look for copies of them.")] = None,
     features: Annotated[
         str, typer.Option(metavar="auto|none|RUN", help="What images and sets are compared by: an encoder trained for it, none, or a run.")
@@ -55,6 +56,7 @@ def check(
       gnomon check real.parquet generated.parquet --budget 1min -o report/
       gnomon check runs/events heldout.parquet --require "c2st_auc<0.6" --json
       gnomon check runs/normal heldout.parquet --anomaly is_fault
+      gnomon check runs/normal heldout.parquet --anomaly is_fault --anomaly-by latent
     """
     from gnomon import checks, learned
     from gnomon.checks.reports.report import refuse_folder
@@ -68,7 +70,16 @@ def check(
         new_target(out, overwrite)
     refuse_folder(folder)
     left: Any = learned.load(first) if is_run else first
-    reading = said(train=train, anomaly=anomaly, target=target, weight=weight, drop=listed(drop), columns=supports(column), kind=kind)
+    reading = said(
+        train=train,
+        anomaly=anomaly,
+        anomaly_by=anomaly_by,
+        target=target,
+        weight=weight,
+        drop=listed(drop),
+        columns=supports(column),
+        kind=kind,
+    )
     report = checks.check(left, second, budget=budget, seed=seed, features=None if features == "none" else features, **reading)
     page = report.save(folder, overwrite=overwrite or out is None)
     failures = checks.requirements(report, require or ())

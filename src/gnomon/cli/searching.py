@@ -45,7 +45,7 @@ def search(
     column: Annotated[
         list[str] | None, Option(metavar="NAME:SUPPORT", help="Where a column's values live: positive, bounded(0,1), …")
     ] = None,
-    kind: Annotated[str | None, Option(metavar="KIND", help="image, signal, set or sequence, where an array does not tell.")] = None,
+    kind: Annotated[str | None, Option(metavar="KIND", help="image, signal, set, sequence, tokens or smiles, where not evident.")] = None,
     missing: Annotated[str | None, Option(metavar="HOW", help="Missing values: error, drop or impute.")] = None,
     group: Annotated[str | None, Option(metavar="C", help="Column whose values stay on one side of every split.")] = None,
     time: Annotated[str | None, Option(metavar="C", help="Column by which every split goes forward.")] = None,

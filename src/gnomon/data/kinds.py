@@ -171,9 +171,21 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A sequence of symbols from a finite vocabulary: a `Ragged` of codes."""
+    """A sequence of symbols from a finite vocabulary: a `Ragged` of int64 codes, places in `vocabulary`.
+
+    Args:
+        vocabulary: the symbols, sorted.
+        split: how a text falls apart into symbols: "characters", or "smiles" (see `data.smiles`).
+        longest: number of symbols of the longest text seen; what is made of a model's own stays below a quarter more.
+        name: the column's name in the user's data.
+        bare: whether the texts came as a list or a file of lines, and go back as a list.
+    """
 
     vocabulary: tuple[str, ...]
+    split: str = "characters"
+    longest: int = 100
+    name: str = "x"
+    bare: bool = True
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,12 @@ from torch import Tensor, nn
 from gnomon.data import Examples, Label, Ragged, Scaling, Set, Spec, Vector, as_table, decode, join, prepare
 from gnomon.errors import AbilityError, DataError, RunError
 from gnomon.learned import runs
+from gnomon.learned.anomaly import OWN, By, Calibration, Direction, HeldOut, calibrated, demand_way, scores_of
 from gnomon.learned.chunks import Work, dropout_layers, each, evaluating, rows_of, usable_device
 from gnomon.learned.conditions import encode_conditions
 from gnomon.learned.units import BOUND_LATTICE, LATTICE, draws, log_density, predicted
 from gnomon.models import Model, abilities
 from gnomon.options import whole
-
-CALIBRATION = 10_000
-"""At most so many held-out scores are kept for p-values (fewer of large examples, at least 500)."""
 
 Outputs = tuple[Tensor | Ragged, ...]
 
@@ -43,7 +41,7 @@ class Learned:
     Data may be a table, a dict of columns, arrays, a file, a folder or a bundled name; extra columns are ignored.
 
     Attributes:
-        calibration: sorted held-out anomaly scores, float64, or None.
+        kept: what new examples are compared with for anomaly scores and p-values.
         training: rows it was just fitted to, raw, if they came from memory and are few; they are neither saved nor loaded.
     """
 
@@ -57,14 +55,14 @@ class Learned:
         *,
         history: list[dict[str, Any]] | None = None,
         run: str | os.PathLike[str] | None = None,
-        calibration: np.ndarray | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.model = model
         self.scaling = scaling
         self.info = {**info, "recipe": {**info.get("recipe", {}), **runs.describe_model(model)}, "spec": model.spec.to_json()}
         self.history = history or []
         self.run = None if run is None else Path(run)
-        self.calibration = calibration
+        self.kept = Calibration() if calibration is None else calibration
 
     # ---- what it is ---------------------------------------------------------------------------------------------------
 
@@ -88,6 +86,15 @@ class Learned:
     def name(self) -> str:
         """The model's registered name, or its class."""
         return self.recipe.get("model") or type(self.model).__name__
+
+    @property
+    def calibration(self) -> np.ndarray | None:
+        """Sorted held-out scores by the model's own way, float64, or None."""
+        return self.kept.held_out[OWN].scores if OWN in self.kept.held_out else None
+
+    @calibration.setter
+    def calibration(self, scores: np.ndarray) -> None:
+        self.kept.held_out[OWN] = HeldOut.of(np.asarray(scores, dtype=np.float64))
 
     def __repr__(self) -> str:
         place = "" if self.run is None else f" from '{self.run}'"
@@ -169,51 +176,50 @@ class Learned:
         value, error = self._each(work, raw, seed=("log_prob_bound", seed))
         return _numpy(value), _numpy(error)
 
-    def score(self, data: Any, anomaly: bool = False) -> Any:
-        """How strange each example is: larger is stranger.
-
-        The model's own anomaly score; without one, minus its log-density or the bound on it. Infinite outside the support.
+    def score(self, data: Any, anomaly: bool = False, *, by: By | None = None, direction: Direction = "high") -> Any:
+        """How strange each example is: larger is stranger, infinite outside the support.
 
         Args:
             data: the examples.
             anomaly: also return the p-value of each, see `p_value`.
+            by: None for the model's own score (without one, minus its log-density or the bound on it), or one that it has the means for:
+                "reconstruction" (minus the log-likelihood given its code, or the squared error in network space), "bound" and "density"
+                (minus the log-density in nats, in the user's units), "latent" (the squared Mahalanobis distance of its code from those of
+                training rows).
+            direction: of the p-value.
 
         Returns:
             float64 ``(n,)``; with ``anomaly=True`` a pair of them.
         """
         self._demand("score")
-        scores = self._score(self.read(data, density="score" not in abilities(self.model)))
-        return (scores, self.p_value(scores)) if anomaly else scores
+        own = "score" in abilities(self.model)
+        scores = scores_of(self, self.read(data, density=by in ("bound", "density") or (by is None and not own)), demand_way(self, by))
+        return (scores, self.p_value(scores, by=by, direction=direction)) if anomaly else scores
 
-    def p_value(self, scores: np.ndarray) -> np.ndarray:
-        """Share of held-out examples at least as strange: (k + 1) / (m + 1) for k of m held-out scores that reach it.
+    def p_value(self, scores: np.ndarray, *, by: By | None = None, direction: Direction = "high") -> np.ndarray:
+        """Share of held-out examples at least as strange: (k + 1) / (m + 1) for k of m held-out scores that reach it, counted by weight.
+
+        Args:
+            scores: what `score` gave.
+            by: the way in which it was asked.
+            direction: "high": large scores are strange; "low": small ones, too usual to be true; "both": twice the smaller of the two.
 
         Raises:
-            AbilityError: the run kept no held-out scores (it was fitted without validation rows).
+            AbilityError: the run kept no held-out scores.
         """
-        if self.calibration is None:
+        kept = self.kept.held_out.get(demand_way(self, by))
+        if kept is None:
             raise AbilityError("p-values need held-out scores, and this run has none; fit with validation=0.1")
-        scores = np.asarray(scores, dtype=np.float64)
-        reached = len(self.calibration) - np.searchsorted(self.calibration, scores, side="left")
-        return np.where(np.isnan(scores), np.nan, (reached + 1.0) / (len(self.calibration) + 1.0))
+        return kept.p_value(np.asarray(scores, dtype=np.float64), direction)
 
-    def calibrate(self, raw: Examples) -> None:
-        """Keep the sorted anomaly scores of held-out examples (at most 10,000, taken evenly), for p-values.
+    def calibrate(self, raw: Examples, training: Examples | None = None) -> None:
+        """Keep the sorted anomaly scores of held-out examples (at most 10,000, taken evenly), for p-values, in every way there is.
 
         Args:
             raw: held-out examples in the user's units. Without the ability `score`, or without examples, nothing is kept.
+            training: training examples, whose codes the latent distance is counted from; without them the held-out ones.
         """
-        if "score" not in self.abilities or not len(raw):
-            return
-        count = min(CALIBRATION, max(500, 256 * rows_of(self.spec.x)))
-        if len(raw) > count:
-            raw = raw[torch.linspace(0, len(raw) - 1, count).round().long()]
-        try:
-            scores = self._score(raw)
-        except AbilityError:  # a density that this kind of data does not have: then there is no score either
-            self.calibration = None
-            return
-        self.calibration = np.sort(scores[~np.isnan(scores)])
+        self.kept = calibrated(self, raw, training)
 
     def predict(self, data: Any, proba: bool = False, samples: int | None = None, sd: bool = False) -> Any:
         """Predict the target of each example.
@@ -301,9 +307,7 @@ class Learned:
         """Everything that `model.safetensors` holds, by name."""
         named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         named |= {f"scaling.{name}": value for name, value in self.scaling.state().items()}
-        if self.calibration is not None:
-            named["calibration.scores"] = torch.from_numpy(self.calibration)
-        return named
+        return named | {f"calibration.{name}": value for name, value in self.kept.tensors().items()}
 
     # ---- parts --------------------------------------------------------------------------------------------------------
 
@@ -333,14 +337,6 @@ class Learned:
 
         role, points = "x" if self.model.target is None else "y", BOUND_LATTICE if bound else LATTICE
         return log_density(evaluate, self.scaling, raw.with_(weight=None), self.model.device, role=role, points=points)
-
-    def _score(self, raw: Examples) -> np.ndarray:
-        own = abilities(self.model)
-        if "score" in own:
-            (scores,) = self._each(lambda part: (self._do("score", self._batch(part)).double(),), raw, seed=("score", 0))
-            return np.where(self.scaling.outside(raw).numpy(), np.inf, _numpy(scores))
-        ability = "log_prob" if "log_prob" in own else "log_prob_bound"
-        return -_numpy(self._each(lambda part: self._density(part, ability)[:1], raw, seed=("score", 0))[0])
 
     @property
     def _may_be_absent(self) -> bool:
@@ -394,8 +390,7 @@ def load(folder: str | os.PathLike[str], model: Any = None, *, device: str | tor
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"run '{folder}' is damaged: its weights do not fit the model in run.json ({reason})") from error
     scaling = Scaling.from_state(made.spec, groups["scaling"], whole=made.whole)
-    scores = groups["calibration"].get("scores")
-    calibration = None if scores is None else scores.double().numpy()
+    calibration = Calibration.from_tensors(groups["calibration"])
     made = made.to(usable_device(device)).eval()
     return Learned(made, scaling, info, history=runs.read_history(folder), run=folder, calibration=calibration)
 

@@ -1,18 +1,28 @@
-"""Autoencoder: the shortest honest summary of an example from which it can be told again.
+"""Autoencoder: the shortest honest summary of an example from which it can be told again; denoising, sparse or contractive on demand.
 
-No density over codes: for that see `VAE`; for the linear case in closed form, `PCA`.
+No density over codes: for that see `VAE` and `TwoStage`; for the linear case in closed form, `PCA`.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import math
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.func import vjp, vmap
 
-from gnomon.blocks.columns import Spread
-from gnomon.data import Examples, Image, Spec, Vector
-from gnomon.models.base import Loss, applied, tensor, wants
-from gnomon.models.latent import LatentModel, numbers
+from gnomon.blocks import segment_sum
+from gnomon.blocks.corruption import Corruption, Noise
+from gnomon.data import Examples, Ragged, Set, Spec
+from gnomon.errors import OptionError
+from gnomon.models.base import Loss, applied, wants
+from gnomon.models.latent import LATENT_KINDS, LatentModel, LatentSpread, Likelihood, numbers, read_as
+from gnomon.options import unknown
+
+Sparsity = Literal["l1", "kl", "top_k"]
+
+_STRENGTHS: dict[str, float] = {"l1": 0.1, "kl": 1.0, "top_k": 0.0}  # of the sparse term, where nobody says
 
 
 class Autoencoder(LatentModel):
@@ -23,24 +33,41 @@ class Autoencoder(LatentModel):
     can be told, but rewards a code that copies one column exactly over one that tells them all.
 
     Args:
-        spec: x a Vector or an Image; given, if any, is shown to both networks.
-        latent: length of the code; None takes half of the numbers of x, at most 16.
-        spread: "fixed" (one), or where it is learned: "shared", "column" (per column or pixel), "example" (by the decoder).
+        spec: x a Vector, an Image, a Set or Tokens; given, if any, is shown to both networks.
+        latent: length of the code; None takes half of the numbers of x, at most 16, and 16 for sets and texts.
+        spread: "fixed" (one), or where it is learned: "shared", "column" (per column or pixel), "example" (by the decoder), "optimal".
+            None takes "fixed", and "shared" for sets, whose elements are told apart by it.
+        likelihood: what an example is given its code, see `models.latent.head_for`; None takes "gaussian", of two-level images "bernoulli".
+        noise: what is done to an example before it is encoded in training, the example as it was being the target ("denoising"):
+            "gaussian", "masking", "salt_and_pepper" or "blur" (see `blocks.corruption.Corruption`); None for nothing.
+        noise_strength: how much: of "gaussian" the standard deviation in spreads of the training data, of "masking" and "salt_and_pepper"
+            the share of values, of "blur" the largest width in pixels; None takes 0.5, 0.25, 0.25 and 1.
+        sparsity: what makes most numbers of a code silent: "l1" adds their sum, the code being not negative; "kl" has codes between 0
+            and 1 whose mean over a batch is drawn to `active`; "top_k" keeps the share `active` of largest size and silences the others.
+        sparsity_strength: factor on the sparse term; None takes 0.1 for "l1" (more may silence a code for good) and 1 for "kl";
+            "top_k" has none.
+        active: the share of a code that is to be active with "kl" and "top_k".
+        contractive: factor on ||J||², the squared Frobenius norm of the Jacobian of the code by the numbers of x; 0 for none.
+        jacobian: how ||J||² is had: "exact", one pass backwards for each number of the code, or "estimate", unbiased from one pass
+            (Hutchinson).
         encoder: name of a network or a module ``(x, given) -> (n, latent)``; None takes the default of the kind of data.
         decoder: name of a network or a module ``(z, given) -> raw outputs``; None likewise.
-        net: options of the networks; each takes those it knows.
+        net: options of the networks; each takes those it knows. With ``{"hidden": ()}`` those of a Vector are linear, and the plane of
+            the reconstructions is that of PCA; the code's axes in it are any, not orthogonal ones.
         size: factor on the networks' widths.
 
     Raises:
-        DataError: x is neither a Vector nor an Image.
-        OptionError: latent below 1, or an option that the networks do not know.
+        DataError: x is of another kind.
+        OptionError: an option out of range, noise that x cannot have, or an option that the networks do not know.
 
-    Reference: Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647
+    Reference: Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647; denoising: Vincent et al. 2010,
+    https://www.jmlr.org/papers/v11/vincent10a.html; top_k: Makhzani & Frey 2014, https://arxiv.org/abs/1312.5663; contractive: Rifai et
+    al. 2011, https://icml.cc/2011/papers/455_icmlpaper.pdf
 
     Example:
         >>> import torch
         >>> from gnomon.data import Examples, Spec, Vector
-        >>> model = Autoencoder(Spec(Vector.real(6)), latent=2)
+        >>> model = Autoencoder(Spec(Vector.real(6)), latent=2, noise="masking")
         >>> batch = Examples(torch.randn(5, 6))
         >>> model.encode(batch).shape, model.reconstruct(batch).shape
         (torch.Size([5, 2]), torch.Size([5, 6]))
@@ -53,24 +80,134 @@ class Autoencoder(LatentModel):
         spec: Spec,
         *,
         latent: int | None = None,
-        spread: Spread = "fixed",
+        spread: LatentSpread | None = None,
+        likelihood: Likelihood | None = None,
+        noise: Noise | None = None,
+        noise_strength: float | None = None,
+        sparsity: Sparsity | None = None,
+        sparsity_strength: float | None = None,
+        active: float = 0.1,
+        contractive: float = 0.0,
+        jacobian: Literal["estimate", "exact"] = "estimate",
         encoder: str | nn.Module | None = None,
         decoder: str | nn.Module | None = None,
         net: dict[str, Any] | None = None,
         size: float = 1.0,
     ) -> None:
-        kind = wants(spec, (Vector, Image), by="Autoencoder")
+        kind = wants(spec, LATENT_KINDS, by="Autoencoder")
         latent = min(16, max(1, numbers(kind) // 2)) if latent is None else latent
-        super().__init__(spec, latent=latent, spread=spread, encoder=encoder, decoder=decoder, net=net, size=size)
+        spread = ("shared" if isinstance(kind, Set) else "fixed") if spread is None else spread
+        super().__init__(spec, latent=latent, spread=spread, likelihood=likelihood, encoder=encoder, decoder=decoder, net=net, size=size)
+        _check(noise, noise_strength, sparsity, sparsity_strength, active, contractive, jacobian)
+        self.noise = None if noise is None else Corruption(read_as(kind, likelihood), noise, strength=noise_strength)
+        self.sparsity, self.active = sparsity, active
+        self.sparsity_strength = _STRENGTHS.get(sparsity or "", 0.0) if sparsity_strength is None else sparsity_strength
+        self.contractive, self.jacobian = contractive, jacobian
+        if sparsity == "kl":
+            self.separable = False  # type: ignore[misc]  # the mean over a batch counts
+
+    def enclose(self, low: Tensor, high: Tensor) -> None:
+        """Tell likelihood and noise where pixels end."""
+        super().enclose(low, high)
+        if self.noise is not None:
+            self.noise.enclose(low, high)
 
     def loss(self, batch: Examples) -> Loss:
-        """-log p(x | code(x)) in nats."""
-        return Loss.mean(self.score(batch), batch.weight)
+        """-log p(x | code(x)) in nats, the code being that of x with noise, and the terms that were asked for."""
+        noisy = batch if self.noise is None else batch.with_(x=self.noise(batch.x))
+        code = self.encode(noisy)
+        reconstruction = -self.likelihood(code, batch.given).log_prob(batch.x)
+        total, parts = reconstruction, {}
+        if self.sparsity is not None and self.sparsity_strength:
+            parts["sparsity"] = self._sparse_term(code)
+            total = total + self.sparsity_strength * parts["sparsity"]
+        if self.contractive:
+            parts["contraction"] = self.squared_jacobian(batch, exact=self.jacobian == "exact")
+            total = total + self.contractive * parts["contraction"]
+        if parts:
+            parts["reconstruction"] = reconstruction
+        return Loss.mean(total, batch.weight, **parts)
 
     def encode(self, batch: Examples) -> Tensor:
         """The code of each example, ``(n, latent)``."""
-        return applied(self.encoder, batch.x, self.condition(batch.given, len(batch)))
+        return self._code(batch.x, self.condition(batch.given, len(batch)))
 
     def score(self, batch: Examples) -> Tensor:
         """How badly each example is told by its code, -log p(x | code(x)), ``(n,)`` in nats."""
-        return -self.likelihood(self.encode(batch), batch.given).log_prob(tensor(batch.x))
+        return -self.likelihood(self.encode(batch), batch.given).log_prob(batch.x)
+
+    def squared_jacobian(self, batch: Examples, *, exact: bool = True) -> Tensor:
+        """||J||² of each example, ``(n,)``: the sum of the squared derivatives of its code by its numbers, in network space.
+
+        Args:
+            batch: n examples.
+            exact: one pass backwards for each number of the code; else an estimate from one pass with random signs, right in the mean.
+
+        Raises:
+            OptionError: x holds symbols, by which nothing can be derived.
+        """
+        x, given = batch.x, self.condition(batch.given, len(batch))
+        values = x.values if isinstance(x, Ragged) else x
+        if not values.is_floating_point():
+            raise OptionError("option 'contractive' of Autoencoder wants numbers to derive by, and x holds symbols; use noise='masking'")
+
+        def code_of(moved: Tensor) -> Tensor:
+            return self._code(Ragged(moved, x.lengths) if isinstance(x, Ragged) else moved, given)
+
+        code, pull, *_ = vjp(code_of, values)
+        if exact:
+            units = torch.eye(self.latent, dtype=code.dtype, device=code.device)[:, None].expand(-1, *code.shape)
+            squares = vmap(lambda unit: pull(unit)[0].square())(units).sum(0)
+        else:
+            squares = pull(torch.where(torch.rand_like(code) < 0.5, -1.0, 1.0))[0].square()
+        each = squares.flatten(1).sum(1)
+        return segment_sum(each[:, None], x.rows(), len(x))[:, 0] if isinstance(x, Ragged) else each
+
+    # ---- parts --------------------------------------------------------------------------------------------------------
+
+    def _code(self, x: Tensor | Ragged, given: Tensor | None) -> Tensor:
+        code = applied(self.encoder, self.read(x), given)
+        if self.sparsity == "l1":
+            return code.relu()
+        if self.sparsity == "kl":
+            return code.sigmoid()
+        if self.sparsity == "top_k":
+            kept = max(1, round(self.active * self.latent))
+            size = code.abs()
+            return torch.where(size >= size.topk(kept, -1).values[..., -1:], code, 0.0)
+        return code
+
+    def _sparse_term(self, code: Tensor) -> Tensor:
+        """``(n,)``; of "kl" each example's share is that of the batch."""
+        if self.sparsity == "l1":
+            return code.sum(-1)
+        mean = code.mean(0).clamp(1e-6, 1 - 1e-6)
+        divergence = self.active * (self.active / mean).log() + (1 - self.active) * ((1 - self.active) / (1 - mean)).log()
+        return divergence.sum().expand(len(code))
+
+
+def _check(
+    noise: str | None,
+    noise_strength: float | None,
+    sparsity: str | None,
+    sparsity_strength: float | None,
+    active: float,
+    contractive: float,
+    jacobian: str,
+) -> None:
+    """Raises OptionError for what cannot be."""
+    if sparsity is not None and sparsity not in _STRENGTHS:
+        raise OptionError(unknown("sparsity", sparsity, _STRENGTHS, owner="Autoencoder"))
+    if jacobian not in ("estimate", "exact"):
+        raise OptionError(unknown("jacobian", jacobian, ("estimate", "exact"), owner="Autoencoder"))
+    for name, value, of, needed in (
+        ("noise_strength", noise_strength, "a noise", noise),
+        ("sparsity_strength", sparsity_strength, "sparsity='l1' or 'kl'", None if sparsity == "top_k" else sparsity),
+    ):
+        if value is not None and needed is None:
+            raise OptionError(f"option '{name}' of Autoencoder has no effect without {of}; set that too")
+    for name, value in (("sparsity_strength", sparsity_strength or 0.0), ("contractive", contractive)):
+        if not (value >= 0 and math.isfinite(value)):
+            raise OptionError(f"option '{name}' of Autoencoder must not be negative; got {value}")
+    if not 0 < active < 1:
+        raise OptionError(f"option 'active' of Autoencoder must be above 0 and below 1; got {active}")

@@ -121,6 +121,7 @@ class Model(nn.Module):
         monitor: name of the validation quantity that decides "best" (lower is better), or None.
         separable: whether the loss is a sum over examples (False when examples of a batch act on each other).
         dequantises: whether whole numbers are spread over their cell before the model sees them.
+        elapsed: a buffer that a model may register to be told, before each turn, the share of its training that is over.
         whole: whether whole numbers among the columns of x come as such, measured from their lowest (see `data.Scaling`).
         target: what the model wants as ``y``: "label", "numbers" or None.
     """

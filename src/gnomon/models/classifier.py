@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnomon import networks
 from gnomon.blocks.augmentation import RandomShift
 from gnomon.blocks.losses import as_probabilities, class_losses
-from gnomon.data import Examples, Image, Label, Set, Spec, Vector
+from gnomon.data import Examples, Image, Label, Set, Spec, Tokens, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, applied, tensor, wants
 from gnomon.options import unknown
@@ -43,7 +43,7 @@ class Classifier(Model):
     probabilities of the classes ``(n, classes)`` where examples have been mixed.
 
     Args:
-        spec: x a Vector, an Image or a Set; y a Label with at least two classes.
+        spec: x a Vector, an Image, a Set or Tokens; y a Label with at least two classes.
         loss: name in `blocks.losses`. The cross-entropy and "regularised_expectation" (Brier's score) are least where the softmax of
             the outputs is the true probability. The other losses of the softmax reward too sharp or too blunt answers; "squared",
             "absolute", "euclidean" and the hinge losses compare the outputs themselves, so that the largest tells the class and the
@@ -81,7 +81,7 @@ class Classifier(Model):
         size: float = 1.0,
     ) -> None:
         super().__init__(spec)
-        kind = wants(spec, (Vector, Image, Set), by="Classifier")
+        kind = wants(spec, (Vector, Image, Set, Tokens), by="Classifier")
         label = wants(spec, (Label,), role="y", by="Classifier")
         if len(label.classes) < 2:
             raise DataError(f"Classifier wants at least two classes in '{label.name}'; got {len(label.classes)}")

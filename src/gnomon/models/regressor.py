@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gnomon import networks
 from gnomon.blocks import ColumnDensity, ColumnHead
 from gnomon.blocks.losses import absolute, huber, number_losses
-from gnomon.data import Examples, Image, Set, Spec, Vector
+from gnomon.data import Examples, Image, Set, Spec, Tokens, Vector
 from gnomon.errors import OptionError
 from gnomon.models.base import Loss, Model, applied, tensor, wants
 from gnomon.options import unknown
@@ -27,7 +27,7 @@ class Regressor(Model):
     categories; without a spread, the mean squared error over the targets, or another loss.
 
     Args:
-        spec: x a Vector, an Image or a Set; y a Vector.
+        spec: x a Vector, an Image, a Set or Tokens; y a Vector.
         spread: where the spread of the targets comes from: "example" (the encoder: it may differ from example to example),
             "column" (one per target), "shared" (one for all), or "none": squared error, and predictions without a spread.
         loss: without a spread, what is minimised in units of the targets' standard deviations: "squared" (the default) leads to the
@@ -66,7 +66,7 @@ class Regressor(Model):
         size: float = 1.0,
     ) -> None:
         super().__init__(spec)
-        kind = wants(spec, (Vector, Image, Set), by="Regressor")
+        kind = wants(spec, (Vector, Image, Set, Tokens), by="Regressor")
         targets = wants(spec, (Vector,), role="y", by="Regressor")
         self.condition = networks.Condition(spec.given, size=size)
         self.head = ColumnHead(targets, spread="fixed" if spread == "none" else spread)

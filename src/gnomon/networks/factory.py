@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from gnomon.data import Image, Kind, Set, Vector
+from gnomon.data import Image, Kind, Set, Tokens, Vector
 from gnomon.errors import OptionError
 from gnomon.networks.roles import ROLES
 from gnomon.options import parse, signature
@@ -25,6 +25,10 @@ DEFAULTS: dict[tuple[str, type], str] = {
     ("decoder", Image): "deconv",
     ("mapper", Image): "unet",
     ("encoder", Set): "deepsets",
+    ("decoder", Set): "mlp",
+    ("encoder", Tokens): "recurrent",
+    ("decoder", Tokens): "mlp",
+    ("mapper", Tokens): "recurrent",
 }
 """The network for each (role, kind) when none is named."""
 

@@ -32,17 +32,22 @@ class Stage(NamedTuple):
     size: tuple[int, ...]
 
 
-def stages(size: Sequence[int], width: int) -> tuple[Stage, ...]:
-    """The table for images of `size`: axes halve until at most 16 cells stay.
+def stages(size: Sequence[int], width: int, longest: int | None = None) -> tuple[Stage, ...]:
+    """The table for images of `size`: axes halve until at most 16 cells stay, or while they are longer than `longest`.
 
     The last stage has `width` channels, each earlier one half as many as the next, but no fewer than a quarter of `width`: that
     is where the pixels, and so the time, are.
+
+    Raises:
+        OptionError: `longest` is below one.
 
     Example:
         >>> [stage.channels for stage in stages((28, 28), 64)], [stage.size[0] for stage in stages((28, 28), 64)]
         ([16, 16, 32, 64], [28, 14, 7, 4])
     """
-    smallest = _SMALLEST[len(size)]
+    smallest = _SMALLEST[len(size)] if longest is None else longest
+    if smallest < 1:
+        raise OptionError(f"longest is the length to which axes are halved and must be at least 1; got {longest}")
     sizes = [tuple(size)]
     while max(sizes[-1]) > smallest:
         sizes.append(tuple(-(-n // 2) if n > smallest else n for n in sizes[-1]))
@@ -69,7 +74,9 @@ class ConvEncoder(nn.Module):
         depth: how many blocks a stage has: convolutions, and from the third on residual pairs.
         pool: what the head sees of the last stage: the "mean" of its cells, all of them ("flatten"), or "both", where each cell
             is divided by their number, so that it is the mean that leads: as good as "mean" at telling classes apart, and nearly
-            as good as "flatten" at remembering where things are.
+            as good as "flatten" at remembering where things are. With "grid" the head sees each cell alone and gives the same count
+            of numbers for each, cell by cell: a code that knows where things are.
+        longest: axes are halved while they are longer; None until at most 16 cells stay.
         down: how images shrink, "max", "mean" or "stride" (see `blocks.Downsample`).
         hidden: width of the head's hidden layers.
         norm: "group", "batch" or "none".
@@ -101,7 +108,8 @@ class ConvEncoder(nn.Module):
         size: float = 1.0,
         width: int = 64,
         depth: int = 2,
-        pool: Literal["both", "mean", "flatten"] = "both",
+        pool: Literal["both", "mean", "flatten", "grid"] = "both",
+        longest: int | None = None,
         down: Literal["max", "mean", "stride"] = "max",
         hidden: tuple[int, ...] = (),
         norm: Norm = "group",
@@ -114,7 +122,7 @@ class ConvEncoder(nn.Module):
         super().__init__()
         port = ports("conv", kind, role, inputs, outputs)
         self.inputs, self.outputs, self.given, self.pool = port.inputs, port.outputs, given, pool
-        table = stages(kind.size, scaled(width, size, multiple=4))
+        table = stages(kind.size, scaled(width, size, multiple=4), longest)
         dimension = kind.dimension
         shared: dict[str, Any] = _shared(norm, activation, given, initialiser, standardise)
         self.stages = nn.ModuleList([ConvNormAct(dimension, port.inputs, table[0].channels, **shared)])
@@ -124,17 +132,12 @@ class ConvEncoder(nn.Module):
             self.stages.extend(_deeper(dimension, stage.channels, depth, shared))
         _leave_out("conv", self.stages, drop_path)
         cells = math.prod(table[-1].size)
-        seen = {"mean": 1, "flatten": cells, "both": 1 + cells}[pool]
+        seen = {"mean": 1, "flatten": cells, "both": 1 + cells, "grid": 1}[pool]
+        _refuse_uneven("conv", "outputs", port.outputs, table[-1] if pool == "grid" else None)
         self.dropout = make_dropout(dropout)
-        self.head = MLP(
-            seen * table[-1].channels + given,
-            port.outputs,
-            hidden=tuple(scaled(w, size) for w in hidden),
-            activation=activation,
-            dropout=dropout,
-            final=0.1,
-            initialiser=initialiser,
-        )
+        dense: dict[str, Any] = {"hidden": tuple(scaled(w, size) for w in hidden), "activation": activation, "dropout": dropout}
+        outputs = port.outputs // cells if pool == "grid" else port.outputs
+        self.head = MLP(seen * table[-1].channels + given, outputs, final=0.1, initialiser=initialiser, **dense)
 
     def forward(self, x: Float[Tensor, "n channels *size"], given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n outputs"]:
         """Apply the stages and the head."""
@@ -142,7 +145,14 @@ class ConvEncoder(nn.Module):
             given = present(given, self.given)
         for stage in self.stages:
             x = stage(x, given)
+        if self.pool == "grid":
+            return self._by_cell(x.flatten(2).transpose(1, 2), given)
         return self.head(beside(self.dropout(self._pooled(x.flatten(2))), given, self.given))
+
+    def _by_cell(self, cells: Tensor, given: Tensor | None) -> Tensor:
+        if given is not None:
+            cells = torch.cat([cells, given[:, None].expand(-1, cells.shape[1], -1)], -1)
+        return self.head(self.dropout(cells)).flatten(1)
 
     def _pooled(self, cells: Tensor) -> Tensor:
         if self.pool == "flatten":
@@ -164,6 +174,9 @@ class ConvDecoder(nn.Module):
         width: channels of the first stage; each later one has half, but no fewer than a quarter.
         depth: how many blocks a stage has: convolutions, and from the third on residual pairs.
         hidden: width of the hidden layers before the first stage.
+        start: what the code is to the first stage: mapped to all its cells at once ("dense"), or told cell by cell ("grid"), with the
+            same count of numbers for each, as an encoder with pool="grid" gives them; then there are no hidden layers.
+        longest: length from which axes are doubled; None starts from at most 16 cells.
         norm: "group", "batch" or "none".
         activation: name in `blocks.activations`.
         dropout: probability with which a hidden number before the first stage is set to zero in training.
@@ -195,6 +208,8 @@ class ConvDecoder(nn.Module):
         width: int = 64,
         depth: int = 1,
         hidden: tuple[int, ...] = (128,),
+        start: Literal["dense", "grid"] = "dense",
+        longest: int | None = None,
         norm: Norm = "group",
         activation: str = "silu",
         dropout: float = 0.0,
@@ -206,19 +221,15 @@ class ConvDecoder(nn.Module):
         super().__init__()
         port = ports("deconv", kind, role, inputs, outputs)
         self.inputs, self.outputs, self.given = port.inputs, port.outputs, given
-        table = stages(kind.size, scaled(width, size, multiple=4))[::-1]
+        table = stages(kind.size, scaled(width, size, multiple=4), longest)[::-1]
         dimension = kind.dimension
         shared: dict[str, Any] = _shared(norm, activation, given, initialiser, standardise)
-        self.start = (table[0].channels, *table[0].size)
-        self.code = MLP(
-            port.inputs + given,
-            math.prod(self.start),
-            hidden=tuple(scaled(w, size) for w in hidden),
-            activation=activation,
-            dropout=dropout,
-            initialiser=initialiser,
-        )
-        self.stages = nn.ModuleList([ConvNormAct(dimension, table[0].channels, table[0].channels, **shared)])
+        _refuse_uneven("deconv", "inputs", port.inputs, table[0] if start == "grid" else None)
+        first = port.inputs // math.prod(table[0].size) if start == "grid" else table[0].channels
+        self.start = (first, *table[0].size)
+        dense: dict[str, Any] = {"hidden": tuple(scaled(w, size) for w in hidden), "activation": activation, "dropout": dropout}
+        self.code = None if start == "grid" else MLP(port.inputs + given, math.prod(self.start), initialiser=initialiser, **dense)
+        self.stages = nn.ModuleList([ConvNormAct(dimension, first, table[0].channels, **shared)])
         self.stages.extend(_deeper(dimension, table[0].channels, depth, shared))
         for before, stage in itertools.pairwise(table):
             self.stages.append(Upsample(dimension, before.channels, stage.channels, size=stage.size, mode=mode, **shared))
@@ -231,7 +242,10 @@ class ConvDecoder(nn.Module):
         """Apply the start and the stages."""
         if self.given:
             given = present(given, self.given)
-        x = self.code(beside(z, given, self.given)).reshape(len(z), *self.start)
+        if self.code is None:
+            x = z.unflatten(1, (-1, self.start[0])).transpose(1, 2).contiguous().view(len(z), *self.start)
+        else:
+            x = self.code(beside(z, given, self.given)).reshape(len(z), *self.start)
         for stage in self.stages:
             x = stage(x, given)
         return self.last(x)
@@ -335,6 +349,15 @@ class _Pairs(nn.ModuleList):
         for pair in self:
             x = pair(x, given)
         return x
+
+
+def _refuse_uneven(network: str, port: str, count: int, stage: Stage | None) -> None:
+    """Raises OptionError for a code that is to be told cell by cell and does not come to the same count for each cell."""
+    if stage is not None and count % math.prod(stage.size):
+        size = " x ".join(map(str, stage.size))
+        raise OptionError(
+            f"a grid of {size} cells wants {port} of network '{network}' to be a multiple of {math.prod(stage.size)}; got {count}"
+        )
 
 
 def _shared(norm: Norm, activation: str, given: int, initialiser: str, standardise: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnomon.blocks import ColumnFeatures
-from gnomon.data import Image, Set, Vector
+from gnomon.data import Image, Set, Tokens, Vector
 from gnomon.errors import OptionError
 
 Role = Literal["encoder", "decoder", "mapper"]
@@ -32,7 +32,7 @@ class Ports(NamedTuple):
     outputs: int
 
 
-def ports(network: str, kind: Vector | Image | Set, role: str, inputs: int | None, outputs: int | None) -> Ports:
+def ports(network: str, kind: Vector | Image | Set | Tokens, role: str, inputs: int | None, outputs: int | None) -> Ports:
     """The inputs and outputs of a network, filled in from the kind where they follow from it.
 
     An encoder or mapper reads the columns of `kind` unless `inputs` tells how many features it is handed instead; a decoder or
@@ -55,6 +55,9 @@ def ports(network: str, kind: Vector | Image | Set, role: str, inputs: int | Non
     if role not in ROLES:
         raise OptionError(f"a network is an encoder, a decoder or a mapper; got role {role!r}")
     element = kind.of if isinstance(kind, Set) else kind
+    if isinstance(kind, Tokens) or (isinstance(kind, Set) and role == "decoder"):
+        return _of_likelihood(network, kind, role, inputs, outputs)
+    assert not isinstance(element, Tokens)
     features = None
     if inputs is None:
         if role == "decoder":
@@ -68,6 +71,13 @@ def ports(network: str, kind: Vector | Image | Set, role: str, inputs: int | Non
     if inputs < 1 or outputs < 1:
         raise OptionError(f"network '{network}' needs at least one input and one output; got inputs={inputs}, outputs={outputs}")
     return Ports(features, inputs, outputs)
+
+
+def _of_likelihood(network: str, kind: Set | Tokens, role: str, inputs: int | None, outputs: int | None) -> Ports:
+    """Of a decoder that gives the parameters of a likelihood of sets or texts."""
+    if role != "decoder" or not inputs or not outputs:
+        raise OptionError(f"network '{network}' serves a {type(kind).__name__} only as a decoder with inputs=… and outputs=…")
+    return Ports(None, inputs, outputs)
 
 
 def scaled(width: int, size: float, *, multiple: int = 1) -> int:

@@ -1,4 +1,4 @@
-"""Fully connected networks in every role, for Vectors and (flattened) Images.
+"""Fully connected networks in every role, for Vectors and (flattened) Images; of sets and texts they give the parameters of a likelihood.
 
 How columns are read is left to `blocks.ColumnFeatures`; what the outputs mean, to the models.
 """
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gnomon.blocks import MLP, Initialiser, ResidualMLP
-from gnomon.data import Image, Vector
+from gnomon.data import Image, Set, Tokens, Vector
 from gnomon.networks.roles import beside, ports, present, scaled
 
 _BOTH = (Vector, Image)
@@ -21,9 +21,11 @@ _BOTH = (Vector, Image)
 class _Dense(nn.Module):
     """What dense networks share: reading columns or pixels, and giving an image its shape back."""
 
-    roles: ClassVar[dict[str, tuple[type, ...]]] = {"encoder": _BOTH, "decoder": _BOTH, "mapper": _BOTH}
+    roles: ClassVar[dict[str, tuple[type, ...]]] = {"encoder": _BOTH, "decoder": (*_BOTH, Set, Tokens), "mapper": _BOTH}
 
-    def __init__(self, name: str, kind: Vector | Image, role: str, *, inputs: int | None, outputs: int | None, given: int) -> None:
+    def __init__(
+        self, name: str, kind: Vector | Image | Set | Tokens, role: str, *, inputs: int | None, outputs: int | None, given: int
+    ) -> None:
         super().__init__()
         port = ports(name, kind, role, inputs, outputs)
         cells = math.prod(kind.size) if isinstance(kind, Image) else 1
@@ -70,7 +72,7 @@ class VectorNetwork(_Dense):
 
     def __init__(
         self,
-        kind: Vector | Image,
+        kind: Vector | Image | Set | Tokens,
         role: str,
         *,
         inputs: int | None = None,
@@ -132,7 +134,7 @@ class ResidualVectorNetwork(_Dense):
 
     def __init__(
         self,
-        kind: Vector | Image,
+        kind: Vector | Image | Set | Tokens,
         role: str,
         *,
         inputs: int | None = None,

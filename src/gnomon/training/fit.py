@@ -61,7 +61,8 @@ def fit(
         weight: name of the column with weights.
         drop: names of columns to leave out.
         columns: support by column name, such as ``{"phi": "periodic(-pi,pi)"}``.
-        kind: "image", "signal", "set" or "sequence", where an array does not tell; of conditions a dict, ``{"given": "signal"}``.
+        kind: "image", "signal", "set", "sequence", "tokens" or "smiles", where the data do not tell; of conditions a dict,
+            ``{"given": "signal"}``.
         missing: "error", "drop" or "impute".
         validation: share of rows held out, data of its own, or 0 for none.
         group: column whose values stay together on one side of the split; it is not learned from.

@@ -103,6 +103,7 @@ class Loop:
         self.loggers: Sequence[Guarded] = ()
         self.doctor: Doctor | None = None
         self.noted: list[str] = []
+        self._clocks = [buffer for name, buffer in game.buffers().items() if name.rpartition(".")[2] == "elapsed"]
         self.epoch = self.turn = self.turn_in_epoch = 0
         self.best = [math.inf] * (game.copies or 1)
         self.stale = [0] * (game.copies or 1)
@@ -164,6 +165,8 @@ class Loop:
         watching = self.doctor is not None and self.doctor.due(self.turn)
         if self.plan.dropout is not None:
             self.plan.dropout.set(self.turn)
+        for clock in self._clocks:
+            clock.fill_(self.turn / (self.plan.epochs * self.turns_per_epoch))
         factor, accumulate = self.plan.schedule(self.turn), self.plan.accumulate
         if self.plan.plateau is not None:
             factor *= self.plan.plateau.factor
@@ -258,7 +261,8 @@ class Loop:
     def _hear_doctor(self, doctor: Doctor, record: dict[str, Any]) -> None:
         """Say what is newly found, and write it down beside the epoch's numbers."""
         last = self.epoch + 1 >= self.plan.epochs or self._out_of_patience()
-        found = doctor.close_epoch([*self.history, record], last=last)
+        own = self.history[len(self.history) - self.epoch :]  # earlier stages learned something else
+        found = doctor.close_epoch([*own, record], last=last)
         for line in found:
             self.progress.say(f"doctor: {line}")
         if self.noted + found:

@@ -18,7 +18,7 @@ import torch
 
 from gnomon import options as option_parsing
 from gnomon import registry
-from gnomon.data import Examples, Ragged, Source, Spec, describe
+from gnomon.data import Examples, Ragged, Source, Spec, Tokens, describe
 from gnomon.data.seeds import mix
 from gnomon.errors import OptionError, RunError, TrainingError
 from gnomon.learned import Learned, runs
@@ -266,8 +266,11 @@ class Fit:
             return lambda: loop.play(group)
 
         planned = max(1, train.steps // settings.accumulate) * settings.epochs
-        with randomness.borrowed(mix("compiling", self.request.seed), self.device):
-            found = decide(play, planned, self.device)
+        if isinstance(models[0].spec.x, Tokens):  # a scan over other lengths is another graph: the trial would say nothing of the run
+            found: dict[str, Any] = {"compile": False, "why": "texts differ in length from batch to batch"}
+        else:
+            with randomness.borrowed(mix("compiling", self.request.seed), self.device):
+                found = decide(play, planned, self.device)
         info["decisions"]["compile"] = found
         info["decisions"]["settings"]["compile"] = found["compile"]
         if found["compile"]:
@@ -309,7 +312,7 @@ class Fit:
             own = info | {"seed": self.request.seed + index}
             one = Learned(model, material.scaling, own, history=history if self.request.seeds is None else _history_of(history, index))
             if material.held_out is not None:
-                one.calibrate(material.held_out)
+                one.calibrate(material.held_out, material.raw)
             one.training = _kept(material) if "sample" in one.abilities else None
             learned.append(one)
         if self.folder is not None:

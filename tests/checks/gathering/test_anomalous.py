@@ -48,6 +48,18 @@ def test_scores_are_judged_and_the_rest_is_about_the_other_rows(learned, column:
     assert any(told in note for note in report.notes), report.notes
 
 
+def test_strangeness_may_be_told_in_another_way(learned) -> None:  # noqa: ANN001
+    data = _rows(1)
+    report = check(learned, data, anomaly="fault", anomaly_by="density", budget="1s")
+    wanted = metrics.roc_auc_score(data["fault"].to_numpy(zero_copy_only=False), -learned.log_prob(data))
+    assert report["anomaly_auc"][0].value == pytest.approx(wanted)
+    assert any("strangeness is told by density" in note for note in report.notes)
+    with pytest.raises(AbilityError, match="no anomaly score by bound; it has: reconstruction, density, latent"):
+        check(learned, data, anomaly="fault", anomaly_by="bound", budget="1s")
+    with pytest.raises(OptionError, match="name their column too"):
+        check(learned, data, anomaly_by="density", budget="1s")
+
+
 def test_rare_values_mark_the_anomalies_whatever_they_are(learned) -> None:  # noqa: ANN001
     data = _rows(2)
     signs = np.where(data["fault"].to_numpy(zero_copy_only=False), -1, 1)

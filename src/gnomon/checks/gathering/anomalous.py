@@ -18,6 +18,7 @@ from gnomon.checks.gathering.sources import thinned
 from gnomon.data import Categorical, Examples, Label, Spec, Vector, prepare, read
 from gnomon.errors import AbilityError, DataError
 from gnomon.learned import Learned
+from gnomon.learned.anomaly import By
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +37,27 @@ class Parted:
 
 
 def parted(learned: Learned, data: Any, column: str) -> Parted:
-    """The data in two parts, by a column of booleans, of 0 and 1, or of two values of which the rarer marks the anomalies.
+    """The data in two parts, by a column as `truth_of` reads it.
+
+    Args:
+        learned: the fitted model.
+        data: a table, or what is read as one.
+        column: its name.
+    """
+    table, mask, note = truth_of(learned, data, column)
+    return Parted(table.filter(pa.array(~mask)), table.filter(pa.array(mask)), note)
+
+
+def truth_of(learned: Learned, data: Any, column: str) -> tuple[pa.Table, NDArray[np.bool_], str]:
+    """Which rows are anomalies, by a column of booleans, of 0 and 1, or of two values of which the rarer marks them.
 
     Args:
         learned: the fitted model, which must not have seen the column.
         data: a table, or what is read as one.
         column: its name.
+
+    Returns:
+        the data as a table, ``(n,)`` True for an anomaly, and which value was taken for one.
 
     Raises:
         AbilityError: the model has no anomaly score.
@@ -56,12 +72,11 @@ def parted(learned: Learned, data: Any, column: str) -> Parted:
         raise DataError(f"the data has no column '{column}' that could tell the anomalies; it has: {', '.join(table.column_names[:8])}")
     if column in _seen(learned.spec):
         raise DataError(f"the model learned about column '{column}', so it cannot tell which rows are strange to it; name another column")
-    mask, note = _anomalous(table[column], column)
-    return Parted(table.filter(pa.array(~mask)), table.filter(pa.array(mask)), note)
+    return table, *_anomalous(table[column], column)
 
 
 def anomalies_of(
-    learned: Learned, usual: Examples, parts: Parted, effort: Effort, seed: int, *, absent: bool
+    learned: Learned, usual: Examples, parts: Parted, effort: Effort, seed: int, *, absent: bool, by: By | None = None
 ) -> tuple[Anomalies, list[str]]:
     """Anomaly scores of both parts, and notes for the report.
 
@@ -74,14 +89,15 @@ def anomalies_of(
         effort: its `model_rows` bound both parts together.
         seed: of the drawing.
         absent: whether conditions may be missing.
+        by: how strangeness is told, as `Learned.score` takes it.
     """
     found = prepare(parts.strange, spec=learned.spec, missing="drop", absent=absent)
-    notes = [parts.note, *(f"anomalies: {notice}" for notice in found.notices)]
+    notes = [parts.note + ("" if by is None else f"; strangeness is told by {by}"), *(f"anomalies: {notice}" for notice in found.notices)]
     both = (usual, found.raw)
-    slow = "log_prob" not in learned.abilities and "log_prob_bound" in learned.abilities
+    slow = by in (None, "bound") and "log_prob" not in learned.abilities and "log_prob_bound" in learned.abilities
     most = effort.model_rows // (8 if slow else 1)
     shown = [thinned(part, max(most // 2, most - len(other)), seed, "anomalies") for part, other in zip(both, both[::-1], strict=True)]
-    scores = np.concatenate([np.asarray(learned.score(part), dtype=np.float64) for part in shown])
+    scores = np.concatenate([np.asarray(learned.score(part, by=by), dtype=np.float64) for part in shown])
     truth = np.repeat([False, True], [len(part) for part in shown])
     weight = [_weight(part, len(whole) / len(part)) for part, whole in zip(shown, both, strict=True)]
     fewer = [part.weight is not None or len(part) < len(whole) for part, whole in zip(shown, both, strict=True)]

@@ -28,11 +28,19 @@ from gnomon.data import Examples, Image, Label, Prepared, Spec, Vector, fingerpr
 from gnomon.data.seeds import mix
 from gnomon.errors import AbilityError, DataError
 from gnomon.learned import Learned
+from gnomon.learned.anomaly import By, demand_way
 from gnomon.learned.conditions import Encoded
 
 
 def case_of(
-    learned: Learned, data: Any, *, budget: str | float | None, seed: int, train: Any = None, anomaly: str | None = None
+    learned: Learned,
+    data: Any,
+    *,
+    budget: str | float | None,
+    seed: int,
+    train: Any = None,
+    anomaly: str | None = None,
+    anomaly_by: By | None = None,
 ) -> tuple[Case, list[str], list[str]]:
     """Everything the model can do, done once on the data.
 
@@ -43,6 +51,7 @@ def case_of(
         seed: of sampling and of every statistic.
         train: rows that the model was trained on, or None to look for them (see `training_rows`).
         anomaly: the column that tells which rows are anomalies, or None; the rest of the check is then about the other rows.
+        anomaly_by: how strangeness is told, as `Learned.score` takes it; None for the model's own way.
 
     Returns:
         the case, notes for the report, and warnings for its verdict.
@@ -53,6 +62,7 @@ def case_of(
     """
     predicts, samples = "predict" in learned.abilities, "sample" in learned.abilities
     absent = bool(_settings(learned).get("drop_given", 0))
+    demand_way(learned, anomaly_by)
     parts = None if anomaly is None else parted(learned, data, anomaly)
     data = data if parts is None else parts.usual
     prepared = replace(prepare(data, spec=learned.spec, missing="drop", absent=absent), table=None)  # the numbers are enough
@@ -64,7 +74,7 @@ def case_of(
         notes.append(f"{len(raw):,} of {len(prepared.raw):,} rows are used, drawn at random")
     anomalies = None
     if parts is not None:
-        anomalies, told = anomalies_of(learned, prepared.raw, parts, effort, seed, absent=absent)
+        anomalies, told = anomalies_of(learned, prepared.raw, parts, effort, seed, absent=absent, by=anomaly_by)
         notes += told
     if predicts:
         notes += ["train= has no effect: predictions are judged by held-out rows alone"] * (train is not None)

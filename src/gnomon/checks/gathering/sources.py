@@ -20,6 +20,7 @@ from gnomon.checks.case import Case
 from gnomon.checks.effort import Effort
 from gnomon.checks.gathering.images import image_columns
 from gnomon.checks.gathering.set_columns import set_columns
+from gnomon.checks.gathering.text_columns import text_columns
 from gnomon.checks.sides import Floats, Side, Sides
 from gnomon.data import (
     Categorical,
@@ -138,7 +139,7 @@ def assemble(
         train: raw examples that the model was trained on, or None; their weights do not matter.
 
     Raises:
-        DataError: an example is a sequence or a text, the training rows lack what the sides have, or a column holds numbers so large, or so
+        DataError: an example is a sequence, the training rows lack what the sides have, or a column holds numbers so large, or so
             close together near zero, that their fourth powers are beyond float64.
     """
     listed: list[Column] = []
@@ -158,6 +159,9 @@ def assemble(
         elif isinstance(kind, Set):
             sets = several
             columns, made = set_columns(kind, *sets)
+            listed += columns
+        elif isinstance(kind, Tokens):
+            columns, made = text_columns(kind, *several)
             listed += columns
         else:
             listed += _columns_of(kind, role)
@@ -208,7 +212,7 @@ def _columns_of(kind: Kind, role: str) -> list[Column]:
         return list(kind.columns)
     if isinstance(kind, Label):
         return [Column(kind.name or role, Categorical(kind.classes))]
-    thing = "texts" if isinstance(kind, Tokens) else f"{type(kind).__name__.lower()}s"
+    thing = f"{type(kind).__name__.lower()}s"
     raise DataError(f"{thing} cannot be compared side by side: no network reads them yet; pass kind='set', or columns made from them")
 
 

@@ -17,10 +17,11 @@ from gnomon.data.encoding.images import absent_images, encode_images, unfit_imag
 from gnomon.data.encoding.roles import as_table, refuse_empty
 from gnomon.data.encoding.sets import flatten, lay_out
 from gnomon.data.encoding.targets import follow_label, weight_part
+from gnomon.data.encoding.tokens import encoded, text_column
 from gnomon.data.encoding.vectors import Part, column_names, demand, follow_columns, follow_matrix
 from gnomon.data.files.arrays import as_array, as_column
 from gnomon.data.files.reading import Arrays, Table
-from gnomon.data.kinds import Image, Label, Set, Spec, Vector
+from gnomon.data.kinds import Image, Label, Set, Spec, Tokens, Vector
 from gnomon.errors import DataError
 
 
@@ -87,6 +88,8 @@ def _follow_role(found: Table | Arrays, spec: Spec, role: str, absent: bool, pla
         demand(table, kind.of.names, place)
         flat, lengths = flatten(table, kind.of.names, place=place)
         return Part(kind, follow_columns(flat, kind.of, place), lengths=lengths)
+    if isinstance(kind, Tokens):
+        return encoded(text_column(table, kind, place), kind, place=place)
     if isinstance(kind, Label):
         demand(table, [kind.name], place)
         return Part(kind, follow_label(table.column(kind.name), kind, place))
@@ -118,6 +121,8 @@ def _follow_array(array: Any, kind: Any, role: str, place: str, absent: bool) ->
     if isinstance(kind, (Set, kinds.Sequence)):
         elements, lengths = lay_out(array, features=len(kind.of), place=place, role=role)
         return Part(kind, follow_matrix(elements, kind.of, role, place), lengths=lengths)
+    if isinstance(kind, Tokens):
+        return encoded(array, kind, place=place)
     if isinstance(array, list):
         raise DataError(f"{place}{role} is a list of arrays of different lengths; expected {len(kind)} columns")
     if isinstance(kind, Label):

@@ -20,11 +20,11 @@ from gnomon.data.encoding.roles import Chosen, infer
 from gnomon.data.encoding.sets import ragged
 from gnomon.data.encoding.vectors import Part
 from gnomon.data.examples import Examples
-from gnomon.data.files.reading import Table, read
-from gnomon.data.kinds import Categorical, Image, Label, Set, Spec, Support, Vector, parse_support
+from gnomon.data.files.reading import TEXTS, Table, read
+from gnomon.data.kinds import Categorical, Image, Label, Set, Spec, Support, Tokens, Vector, parse_support
 from gnomon.errors import DataError, OptionError
 
-KINDS = ("vector", "image", "signal", "set", "sequence")
+KINDS = ("vector", "image", "signal", "set", "sequence", "tokens", "smiles")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def prepare(
         spec: follow this description (a Learned's) instead of inferring one; other columns are ignored.
         target, given, weight, drop: names of columns; the others are ``x``. Texts may list several, separated by commas.
         columns: column name to support, such as ``{"efficiency": "bounded(0,1)"}``.
-        kind: what bare arrays of three axes and lists are: "image", "signal", "set" or "sequence"; of conditions ``{"given": "signal"}``.
+        kind: what bare arrays of three axes and lists are: "image", "signal", "set" or "sequence"; of texts "tokens" (characters) or
+            "smiles" (atoms and bonds); of conditions ``{"given": "signal"}``.
         missing: "error", "drop" rows, or "impute" (numbers by the median, categories by the most frequent; never a target or weight).
         wanted: how the model reads ``y``: "label", "numbers", or None (labels if texts, booleans or at most 100 whole numbers).
         roles: with `spec`: which roles are read and demanded; by default x and given are, y and weight are read where they exist.
@@ -132,6 +133,8 @@ def _told(kind: str | Mapping[str, str] | None) -> dict[str, str]:
         if role not in ("x", "given"):
             raise OptionError(f"kind says what x and given are; got {role!r}: write kind={{'x': 'image', 'given': 'set'}}, or one of them")
         _one_of("kind", word, KINDS)
+        if role == "given" and word in TEXTS:
+            raise OptionError(f"kind={{'given': '{word}'}}: no network reads texts as a condition yet; make columns of them")
     return told
 
 
@@ -141,6 +144,8 @@ def _kind_of(spec: Spec) -> str | None:
         return "vector" if spec.x.bare else None
     if isinstance(spec.x, Image):
         return "signal" if spec.x.dimension == 1 else "image"
+    if isinstance(spec.x, Tokens):
+        return "tokens"
     return "set" if isinstance(spec.x, Set) else "sequence"
 
 
@@ -163,6 +168,8 @@ def _text_types(spec: Spec | None) -> dict[str, pa.DataType]:
             if isinstance(column.support, Categorical) and column.support.values and isinstance(column.support.values[0], str):
                 texts[column.name] = pa.string()
         if isinstance(kind, Label) and kind.classes and isinstance(kind.classes[0], str):
+            texts[kind.name] = pa.string()
+        if isinstance(kind, Tokens):
             texts[kind.name] = pa.string()
     return texts
 

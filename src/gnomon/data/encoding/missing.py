@@ -110,6 +110,9 @@ def _complaint(parts: dict[str, Part], bad: dict[str, np.ndarray], place: str) -
     part = parts[role]
     if isinstance(part.values, Tensor):
         row = first_row(bad[role]) or 0
+        if part.lengths is not None:
+            told = f"{int(bad[role].sum())} missing text(s), the first in row {row + 1}"
+            return f"{place}column '{getattr(part.kind, 'name', role)}' holds {told}; drop them with missing=\"drop\""
         told = f"({int(bad[role].sum())} images do)"
         return f'{place}{role}: image {row + 1} holds missing or infinite pixels {told}; drop them with missing="drop"'
     holed = [(column, np.isnan(numbers)) for column, numbers in _columns(role, part) if np.isnan(numbers).any()]
@@ -131,7 +134,8 @@ def _impute(role: str, part: Part, place: str) -> list[str]:
             f"{place}{'target' if role == 'y' else role} '{name}' holds missing values, which are never filled; pass missing=\"drop\""
         )
     if isinstance(part.values, Tensor):
-        raise DataError(f'{place}{role}: images with missing pixels cannot be filled; pass missing="drop"')
+        what = "images with missing pixels" if part.lengths is None else "missing texts"
+        raise DataError(f'{place}{role}: {what} cannot be filled; pass missing="drop"')
     notices = []
     for column, numbers in _columns(role, part):
         absent = np.isnan(numbers)
@@ -160,7 +164,9 @@ def _take(part: Part, kept: np.ndarray) -> Part:
         return Part(part.kind, values, part.name, unfit=unfit)
     rows = np.zeros(len(part), dtype=bool)
     rows[kept] = True
-    return Part(part.kind, np.asarray(part.values)[np.repeat(rows, part.lengths)], part.name, part.lengths[kept], unfit)
+    values = np.asarray(part.values)[np.repeat(rows, part.lengths)]
+    own = torch.from_numpy(values) if isinstance(part.values, Tensor) else values
+    return Part(part.kind, own, part.name, part.lengths[kept], unfit)
 
 
 def _check_weights(part: Part, place: str) -> None:

@@ -15,9 +15,10 @@ from gnomon.data import kinds
 from gnomon.data.encoding.images import encode_images, image_kind, unfit_images
 from gnomon.data.encoding.sets import flatten, lay_out, list_columns
 from gnomon.data.encoding.targets import target_part, weight_part
+from gnomon.data.encoding.tokens import learned_from, of_table
 from gnomon.data.encoding.vectors import Part, array_columns, array_names, column_names, matrix, two_axes, vector
 from gnomon.data.files.arrays import as_array, as_column
-from gnomon.data.files.reading import Arrays, Table
+from gnomon.data.files.reading import TEXTS, Arrays, Table
 from gnomon.data.kinds import Set, Support, Vector
 from gnomon.errors import DataError
 from gnomon.options import unknown
@@ -83,6 +84,8 @@ def _infer_table(
     parts: dict[str, Part] = {}
     if kind in ("set", "sequence"):
         parts["x"] = _elements(table, x, kind, overrides, place)
+    elif kind in TEXTS:
+        parts["x"] = of_table(table, x, split=kind, place=place, bare=found.bare)
     else:
         parts["x"] = vector(table, x, overrides=overrides, place=place, bare=found.bare)
     if target:
@@ -123,6 +126,10 @@ def _infer_arrays(
 
 def _infer_x(found: Arrays, overrides: Mapping[str, Support], kind: str | None, place: str) -> Part:
     x = found.x
+    if kind in TEXTS or (kind is None and found.kind is not None):
+        return learned_from(x, split=kind or found.kind or "", place=place)
+    if found.kind is not None:
+        raise DataError(f"{place}lines of text are tokens; kind='{kind}' wants numbers")
     if kind in ("set", "sequence"):
         return _laid_out(x, "x", kind, overrides, place)
     if isinstance(x, list):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from gnomon.data.encoding.images import image_line
-from gnomon.data.kinds import Bounded, Categorical, Column, Image, Integer, Label, Periodic, Sequence, Set, Spec, Support, Vector
+from gnomon.data.kinds import Bounded, Categorical, Column, Image, Integer, Label, Periodic, Sequence, Set, Spec, Support, Tokens, Vector
 
 
 def describe(spec: Spec) -> str:
@@ -38,6 +38,9 @@ def _rows(role: str, kind: object) -> list[Row]:
         return [(role, name, f"{word} of {support}", type_, units) for role, name, support, type_, units in _columns(role, kind.of)]
     if isinstance(kind, Image):
         return [(role, "", image_line(kind), "", "")]
+    if isinstance(kind, Tokens):
+        symbols = f"{'symbols of SMILES' if kind.split == 'smiles' else 'characters'} ({_values(kind.vocabulary)})"
+        return [(role, "" if kind.bare else kind.name, f"up to {kind.longest} {symbols}", "string", "")]
     if isinstance(kind, Label):
         return [(role, kind.name, f"label ({_values(kind.classes)})", kind.type, "")]
     return []

@@ -17,8 +17,9 @@ from torch import Tensor
 from gnomon.data.encoding.columns import arrow_type, decode_column
 from gnomon.data.encoding.images import decode_images
 from gnomon.data.encoding.sets import as_lists
+from gnomon.data.encoding.tokens import texts
 from gnomon.data.examples import Examples, Ragged
-from gnomon.data.kinds import Categorical, Column, Image, Kind, Label, Sequence, Set, Vector
+from gnomon.data.kinds import Categorical, Column, Image, Kind, Label, Sequence, Set, Tokens, Vector
 from gnomon.errors import DataError
 
 _CHUNK_BYTES = 1 << 26
@@ -29,11 +30,12 @@ def decode(kind: Kind, values: Tensor | Ragged) -> Any:
 
     Args:
         kind: what they are.
-        values: Vector ``(n, columns)``, Image ``(n, channels, *size)``, Label codes ``(n,)``, Set or Sequence a Ragged.
+        values: Vector ``(n, columns)``, Image ``(n, channels, *size)``, Label codes ``(n,)``, Set, Sequence or Tokens a Ragged.
 
     Returns:
         Vector: a table, or an array ``(n, columns)`` if it came as one; Image: an array in the user's layout;
-        Label: ``(n,)`` array of classes; Set and Sequence: a table of lists, or a list of arrays if they came so.
+        Label: ``(n,)`` array of classes; Set and Sequence: a table of lists, or a list of arrays if they came so; Tokens: a table of
+        one column, or a list of texts if they came so.
 
     Raises:
         DataError: `values` do not have the shape of `kind`.
@@ -50,6 +52,9 @@ def decode(kind: Kind, values: Tensor | Ragged) -> Any:
         return _label_column(kind, values).to_numpy(zero_copy_only=False)
     if isinstance(kind, Vector) and kind.bare:
         return _bare(kind, _numbers(kind, values))
+    if isinstance(kind, Tokens) and kind.bare:
+        assert isinstance(values, Ragged)
+        return texts(kind, values)
     if isinstance(kind, (Set, Sequence)) and kind.of.bare:
         assert isinstance(values, Ragged)
         elements = _bare(kind.of, _numbers(kind.of, values.values))
@@ -76,6 +81,9 @@ def as_table(kind: Kind, values: Tensor | Ragged) -> pa.Table:
     if isinstance(kind, (Set, Sequence)):
         assert isinstance(values, Ragged)
         return as_lists(as_table(kind.of, values.values), values.lengths.numpy())
+    if isinstance(kind, Tokens):
+        assert isinstance(values, Ragged)
+        return pa.table({kind.name: pa.array(texts(kind, values), pa.string())})
     raise DataError("images cannot become a table; write them to .npy, .npz or a folder of PNG")
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from gnomon.data import kinds
 from gnomon.data.encoding.columns import LARGEST_EXACT, check_support, encode_column, wrap
 from gnomon.data.files.arrays import as_column
-from gnomon.data.kinds import Categorical, Column, Integer, Kind, Label, Periodic, Real, Set, Support, Vector
+from gnomon.data.kinds import Categorical, Column, Integer, Kind, Label, Periodic, Real, Set, Support, Tokens, Vector
 from gnomon.errors import DataError
 
 
@@ -26,10 +26,10 @@ class Part:
     Args:
         kind: what it is; None for weights.
         values: Vector: float64 ``(n, columns)``, NaN where missing; Label: float64 codes ``(n,)``; Image: tensor;
-            Set and Sequence: float64 ``(elements, columns)``; weight: float64 ``(n,)``.
+            Set and Sequence: float64 ``(elements, columns)``; Tokens: int64 ``(symbols,)`` tensor; weight: float64 ``(n,)``.
         name: the column's name, of a weight.
-        lengths: elements per row, of a Set or Sequence.
-        unfit: ``(n,)`` bool: rows with missing or infinite pixels, of an Image.
+        lengths: elements per row, of a Set, a Sequence or Tokens.
+        unfit: ``(n,)`` bool: rows with missing or infinite pixels, of an Image; missing texts, of Tokens.
     """
 
     kind: Kind | None
@@ -116,7 +116,7 @@ def column_names(kind: Kind, role: str = "x") -> list[str]:
     """Names of the columns of a kind; images are called by their role."""
     if isinstance(kind, Vector):
         return list(kind.names)
-    if isinstance(kind, Label):
+    if isinstance(kind, Label) or (isinstance(kind, Tokens) and not kind.bare):
         return [kind.name]
     return column_names(kind.of) if isinstance(kind, (Set, kinds.Sequence)) else [role]
 

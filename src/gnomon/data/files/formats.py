@@ -19,12 +19,14 @@ from gnomon.data.files.delimited import is_number, read_delimited
 from gnomon.data.files.frames import unique_names
 from gnomon.data.files.image_folders import SUFFIXES as IMAGE_SUFFIXES
 from gnomon.data.files.image_folders import read_image_folder
+from gnomon.data.files.lines import SUFFIXES as LINE_SUFFIXES
+from gnomon.data.files.lines import read_lines
 from gnomon.data.files.reading import ROLES, Arrays, Table, from_array, from_mapping
 from gnomon.errors import DataError
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.zst")
 _INSIDE = (".h5", ".hdf5", ".root")
-KNOWN = "CSV, TSV, Parquet, Feather, .npy, .npz, HDF5, ROOT or a folder of images"
+KNOWN = "CSV, TSV, Parquet, Feather, .npy, .npz, HDF5, ROOT, .txt, .smi or a folder of images"
 
 
 def exists(path: Path) -> bool:
@@ -65,6 +67,8 @@ def read_path(path: Path, *, types: Mapping[str, pa.DataType] | None = None) -> 
     if lowered.endswith(TEXT_SUFFIXES):
         table = read_delimited(file, types=types)
         return Table(unique_names(table, f"{file}: "), name=str(file), notices=_doubtful_names(file, table.column_names))
+    if suffix in LINE_SUFFIXES:
+        return read_lines(file)
     if suffix in (".h5", ".hdf5"):
         return _read_hdf5(file, inside)
     if suffix == ".root":

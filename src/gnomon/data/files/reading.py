@@ -21,6 +21,8 @@ from gnomon.data.files.frames import column_name, from_frame, unique_names
 from gnomon.errors import DataError
 
 ROLES = ("x", "y", "given", "weight")
+TEXTS = ("tokens", "smiles")
+"""The words for x being texts that fall apart into symbols."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ class Arrays:
     """Arrays by role, as they came.
 
     Args:
-        x: ``(n, …)`` array, or a list of arrays when the examples differ in length.
+        x: ``(n, …)`` array, or a list when the examples differ in length: of arrays, or of texts.
         y: ``(n,)`` or ``(n, columns)`` targets, or None.
         given: ``(n,)`` or ``(n, columns)`` conditions, ``(n, …)`` images, a list of ``(elements, columns)`` sets, or None.
         weight: ``(n,)``, or None.
         name: what to call the data in messages: the path of its file, or "".
         layout: where images keep their channels, if known: "first", "last" or "none".
         notices: what was done to the data on the way in.
+        kind: what x is, where the file tells: "tokens" or "smiles".
     """
 
     x: Any
@@ -67,16 +70,17 @@ class Arrays:
     name: str = ""
     layout: str | None = None
     notices: tuple[str, ...] = ()
+    kind: str | None = None
 
 
 def read(source: Any, *, kind: str | None = None, types: Mapping[str, pa.DataType] | None = None) -> Table | Arrays:
     """Read any supported data without interpreting it.
 
     Args:
-        source: a path (CSV, TSV, Parquet, Feather, NPY, NPZ, HDF5, ROOT, folder of images), a bundled name, a numpy or torch array,
-            a tuple ``(x, y)``, a dict of columns or of arrays by role, a pandas, polars or pyarrow table, a list of records,
-            or a list of arrays.
-        kind: what the arrays are, where it is not evident: "image", "signal", "set", "sequence" or "vector".
+        source: a path (CSV, TSV, Parquet, Feather, NPY, NPZ, HDF5, ROOT, lines of text, folder of images), a bundled name, a numpy or
+            torch array, a tuple ``(x, y)``, a dict of columns or of arrays by role, a pandas, polars or pyarrow table, a list of records,
+            a list of arrays or of texts.
+        kind: what the data is, where it is not evident: "image", "signal", "set", "sequence", "tokens", "smiles" or "vector".
         types: Arrow types of columns in text files, where these should not be guessed.
 
     Raises:

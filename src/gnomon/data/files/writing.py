@@ -18,10 +18,11 @@ import pyarrow as pa
 import torch
 
 from gnomon.data.encoding.vectors import two_axes
+from gnomon.data.files.lines import write_lines
 from gnomon.data.kinds import Image
 from gnomon.errors import DataError
 
-TABLES = (".parquet", ".csv", ".tsv", ".feather", ".arrow", ".npy", ".npz")
+TABLES = (".parquet", ".csv", ".tsv", ".feather", ".arrow", ".npy", ".npz", ".txt", ".smi")
 
 
 def write(data: Any, path: str | os.PathLike[str], *, overwrite: bool = False, kind: Image | None = None) -> Path:
@@ -30,8 +31,8 @@ def write(data: Any, path: str | os.PathLike[str], *, overwrite: bool = False, k
     The file appears under its name only when it is complete. Missing parent folders are made.
 
     Args:
-        data: a pyarrow table, a numpy array or torch tensor, or a list of arrays (sets; to Parquet, Feather or .npz).
-        path: ends in .parquet, .csv, .tsv, .feather, .npy or .npz; images may go to a folder.
+        data: a pyarrow table, a numpy array or torch tensor, a list of arrays (sets; to Parquet, Feather or .npz), or a list of texts.
+        path: ends in .parquet, .csv, .tsv, .feather, .npy or .npz; of texts alone also .txt or .smi; images may go to a folder.
         overwrite: replace what is there. A folder is only replaced if it holds nothing but PNG files.
         kind: of images: tells their layout and grey levels. Levels other than 256 and 65536 are stretched over 0 … 255, and real
             pixels are stretched from their least to their greatest value.
@@ -101,6 +102,8 @@ def _table(data: Any, target: Path) -> pa.Table:
     """What is to be written, as a table."""
     if isinstance(data, pa.Table):
         return data
+    if _are_texts(data):
+        return pa.table({"x": pa.array(data, pa.string())})
     if isinstance(data, list):
         return pa.table({"x0" if i == 0 else f"x{i}": column for i, column in enumerate(_list_columns(data, target))})
     array = np.asarray(data)
@@ -168,6 +171,8 @@ def _write_npy(data: Any, file: Path, target: Path) -> None:
             kind = data.column(plain[0]).type
             raise DataError(f"{target}: column '{plain[0]}' holds {kind}; .npy holds numbers only; write .npz, .parquet or .csv")
         data = np.stack([column.to_numpy() for column in data.columns], axis=1)
+    if _are_texts(data):
+        data = np.array(data)
     if isinstance(data, list):
         raise DataError(f"{target}: arrays of different lengths do not fit into .npy; write .npz, .parquet or .feather")
     with file.open("wb") as stream:
@@ -178,8 +183,22 @@ def _is_number(type_: pa.DataType) -> bool:
     return pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_)
 
 
+def _are_texts(data: Any) -> bool:
+    return isinstance(data, list) and len(data) > 0 and isinstance(data[0], str)
+
+
+def _write_texts(data: Any, file: Path, target: Path) -> None:
+    if isinstance(data, pa.Table) and data.num_columns == 1 and pa.types.is_string(data.column(0).type):
+        data = data.column(0).to_pylist()
+    if not _are_texts(data):
+        raise DataError(f"{target}: a file of lines holds texts and nothing beside them; write .csv or .parquet")
+    write_lines(data, file, target)
+
+
 def _write_npz(data: Any, file: Path, target: Path) -> None:
     arrays: dict[str, np.ndarray] = {}
+    if _are_texts(data):
+        data = np.array(data)
     if isinstance(data, pa.Table):
         for name, column in zip(data.column_names, data.columns, strict=True):
             arrays[name] = _plain(column, name, target)
@@ -213,6 +232,9 @@ _WRITERS: dict[str, Callable[[Any, Path, Path], None]] = {
     ".tsv": _write_csv("\t"),
     ".npy": _write_npy,
     ".npz": _write_npz,
+    ".txt": _write_texts,
+    ".smi": _write_texts,
+    ".smiles": _write_texts,
 }
 
 # ---- folders of images --------------------------------------------------------------------------------------------

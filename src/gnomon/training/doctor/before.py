@@ -119,6 +119,8 @@ def _hashes(examples: Examples, columns: int | None = None) -> Tensor:
 
 
 def _hashes_of(values: Tensor | Ragged, role: str, columns: int | None) -> Tensor:
+    if isinstance(values, Ragged) and not values.values.is_floating_point():
+        return _hashes_of_texts(values, role)
     if isinstance(values, Ragged):
         total = _weighted_bits(values.values.flatten(1) if values.values.ndim > 1 else values.values[:, None], role)
         # Squares before the sum, so that two sets with equal sums of elements still differ; the order of elements does not count.
@@ -126,6 +128,16 @@ def _hashes_of(values: Tensor | Ragged, role: str, columns: int | None) -> Tenso
         return torch.zeros(len(values), dtype=torch.int64, device=values.device).index_add(0, values.rows(), mixed)[:ROWS]
     flat = values[:ROWS].flatten(1) if values.ndim > 1 else values[:ROWS, None]
     return _weighted_bits(flat if columns is None else flat[:, :: max(1, flat.shape[1] // columns)], role)
+
+
+def _hashes_of_texts(texts: Ragged, name: str) -> Tensor:
+    """The same for symbols, whose places in their text count."""
+    starts = texts.offsets()[:-1].to(texts.device).index_select(0, texts.rows())
+    place = torch.arange(len(texts.values), device=texts.device) - starts
+    longest = int(texts.lengths.max()) if len(texts) else 0
+    multipliers = torch.randint(-(2**62), 2**62, (longest + 1,), generator=generator("hash", name)).to(texts.device) | 1
+    mixed = (texts.values.long() + 1) * multipliers.index_select(0, place)
+    return torch.zeros(len(texts), dtype=torch.int64, device=texts.device).index_add(0, texts.rows(), mixed)[:ROWS]
 
 
 def _weighted_bits(rows: Tensor, name: str) -> Tensor:

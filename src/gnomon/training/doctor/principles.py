@@ -1,7 +1,7 @@
 """What can go wrong with one principle of learning only, found by what a model can do and not by its name.
 
-Samples that all look alike (two or more players and `sample`), codes that tell nothing (`encode`), an inverse that does not invert
-(`encode`, `decode` and `log_prob`), a critic that has won or lost.
+Samples that all look alike (two or more players and `sample`), codes that tell nothing (`encode`) or stand idle (`indices`), a prior that
+is elsewhere (`code_draws`), an inverse that does not invert (`encode`, `decode` and `log_prob`), a critic that has won or lost.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gnomon.data import Examples
 from gnomon.models import Model
+from gnomon.training.doctor import codes
 from gnomon.training.doctor.curves import History, series
 from gnomon.training.doctor.probe import Prober
 
@@ -32,7 +33,7 @@ WON = 0.05  # critic's loss against that at the start
 
 _DIVERGENCES = ("kl", "kld", "kl_divergence", "divergence", "rate")
 
-KINDS = ("collapse", "critic", "posterior", "inversion")
+KINDS = ("collapse", "critic", "posterior", "inversion", "codes", "hole")
 
 Fault = tuple[str, str]
 
@@ -60,6 +61,10 @@ def faults(prober: Prober, probe: Examples, history: History, first: Mapping[str
         found.append(_posterior(prober, rows, history))
     elif (kl := _divergence(prober, rows, history)) is not None and kl < NATS:
         found.append(("posterior", f"the posterior has collapsed: the code tells {kl:.2g} nats about an example; {_WIDER}"))
+    if _can(model, "indices") and isinstance(getattr(model, "codes", None), int):
+        found.append(codes.dead(prober.call("indices", rows), model.codes))  # type: ignore[arg-type]
+    if _can(model, "code_draws") and not any(found):  # a posterior that has collapsed is not where the prior is either
+        found.append(codes.hole(*prober.call("code_draws", rows)))
     return [fault for fault in found if fault is not None]
 
 

@@ -52,9 +52,10 @@ class Optimiser:
         self.buffers: dict[str, Tensor] = {name: torch.zeros_like(data) for name in self.rule.buffers}
         self.averaged = data.clone() if options.average else None
         self._count = torch.zeros((), dtype=torch.float32, device=data.device)
-        self._fused = fused_kernel(self.rule, data, options) if parameters.copies is None else None
         self._altered = bool(options.l1 or options.gradient_noise or options.adaptive_clip is not None)
         self._groups = decay_groups(parameters, options)
+        whole = parameters.copies is None or len(self._groups) == 1  # parts of several copies do not lie in one piece
+        self._fused = fused_kernel(self.rule, data, options) if whole else None
 
     @property
     def looks_again(self) -> bool:
@@ -96,6 +97,9 @@ class Optimiser:
         rate = self.options.lr * factor
         if self._fused is not None:
             self._count += 1
+            if self.parameters.copies is not None:  # each has a scale of its own, and the kernel takes one
+                self.parameters.grad.div_(scale[:, None])
+                scale = torch.ones_like(self._count)
             for part, decay in self._parts:
                 self._fused(*part, self._count, rate=rate, decay=decay, scale=scale)
         else:
