@@ -9,7 +9,22 @@ import pyarrow as pa
 import pytest
 import torch
 
-from gnomon.data import Column, Examples, Image, InMemory, Ragged, Scaling, Set, Spec, Vector, blank, describe, fingerprint, prepare
+from gnomon.data import (
+    Column,
+    Examples,
+    Image,
+    InMemory,
+    Ragged,
+    Scaling,
+    Sequence,
+    Set,
+    Spec,
+    Vector,
+    blank,
+    describe,
+    fingerprint,
+    prepare,
+)
 from gnomon.errors import DataError, OptionError
 
 RNG = np.random.default_rng(0)
@@ -76,13 +91,21 @@ def test_columns_of_lists_are_a_set() -> None:
     assert describe(prepared.spec).splitlines()[-1].split()[:4] == ["given", "eta", "set", "of"]
 
 
+def test_lists_are_sequences_where_that_is_said() -> None:
+    prepared = prepare({"x": X, "given": SETS}, kind={"given": "sequence"})
+    assert prepared.spec.given == Sequence(prepare({"x": X, "given": SETS}).spec.given.of)
+    assert Spec.from_json(prepared.spec.to_json()) == prepared.spec
+    table = TABLE.append_column("pt", pa.array([list(s[:, 0]) for s in SETS]))
+    listed = prepare(table, given=["pt"], kind={"given": "sequence"}).spec
+    assert listed.given == Sequence(Vector((Column("pt"),))) and prepare(table, spec=listed).spec == listed
+
+
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "three axes": (IMAGES[:, 0], {}, DataError, r"given has shape \(30, 4, 4\); say what it is: kind=\{'given': 'image'\}"),
     "other rows": (IMAGES[:5], {}, DataError, "'given' has 5 rows but 'x' has 30"),
     "holes": (np.where(IMAGES > 2, np.nan, IMAGES), {}, DataError, "given: image .* holds missing or infinite pixels"),
     "no filling": (np.where(IMAGES > 2, np.nan, IMAGES), {"missing": "impute"}, DataError, "given: images with missing pixels"),
     "another width": ([*SETS[:-1], np.zeros((2, 5))], {}, DataError, r"given: item 30 has shape \(2, 5\)"),
-    "sequences": (SETS, {"kind": {"given": "sequence"}}, DataError, "no network reads sequences"),
     "another role": (IMAGES, {"kind": {"y": "image"}}, OptionError, "kind says what x and given are; got 'y'"),
     "another word": (IMAGES, {"kind": {"given": "picture"}}, OptionError, "kind='picture' is not known"),
     "said twice": (IMAGES, {"given": ["x0"]}, DataError, "also came as an array beside it"),

@@ -68,6 +68,22 @@ def test_mean_and_spread_are_read_from_the_condition(name: str) -> None:
         assert abs(drawn.mean() - mean[i]) < 0.6 * sd[i] and 0.65 < drawn.std() / sd[i] < 1.5
 
 
+def test_the_order_of_a_sequence_is_heard() -> None:
+    chance = np.random.default_rng(5)
+    given = [chance.normal(size=(count, 2)) for count in chance.integers(1, 8, 1200)]
+    x = np.array([sequence[-1, 0] for sequence in given])[:, None] + 0.2 * chance.normal(size=(1200, 1))
+    train, test = slice(0, 1000), slice(1000, 1200)
+    made = {
+        kind: fit("mixture_density", rows(x, given, train), kind={"given": kind}, progress=False, epochs=25) for kind in ("sequence", "set")
+    }
+    told = {kind: one.log_prob(rows(x, given, test)).mean() for kind, one in made.items()}
+    assert told["sequence"] > told["set"] + 0.4
+    with pytest.raises(DataError, match=r"given has shape \(2, 3\)"):
+        made["sequence"].sample(1, given=[np.zeros((2, 3))])
+    with pytest.raises(AbilityError, match="the condition has to be given"):
+        made["sequence"].sample(1)
+
+
 def test_a_picture_may_be_absent() -> None:
     x = BRIGHTNESS + 0.3 * NOISE
     made = fit("mixture_density", rows(x, IMAGES, slice(0, N - HELD)), progress=False, epochs=30, drop_given=0.3, options={"components": 5})

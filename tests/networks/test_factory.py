@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from gnomon.data import Image, Label, Ragged, Set, Tokens, Vector
+from gnomon.data import Image, Label, Ragged, Sequence, Set, Tokens, Vector
 from gnomon.errors import OptionError
 from gnomon.networks import DEFAULTS, ConvDecoder, ConvEncoder, DeepSets, RecurrentNetwork, UNet, VectorNetwork, make, options_of
 from gnomon.registry import networks
 
 IMAGE, VECTOR, SET, TOKENS = Image(1, (8, 8)), Vector.real(3), Set(Vector.real(3)), Tokens(("a", "b"))
-EXAMPLES = {Vector: VECTOR, Image: IMAGE, Set: SET, Tokens: TOKENS}
+SEQUENCE = Sequence(Vector.real(3))
+EXAMPLES = {Vector: VECTOR, Image: IMAGE, Set: SET, Sequence: SEQUENCE, Tokens: TOKENS}
 SIZES: dict[str, dict[str, int]] = {"encoder": {"outputs": 5}, "decoder": {"inputs": 5}, "mapper": {}}
 
 
@@ -28,6 +29,7 @@ def parameters(network: nn.Module) -> int:
         ("decoder", IMAGE, ConvDecoder),
         ("mapper", IMAGE, UNet),
         ("encoder", SET, DeepSets),
+        ("encoder", SEQUENCE, RecurrentNetwork),
         ("encoder", TOKENS, RecurrentNetwork),
         ("mapper", TOKENS, RecurrentNetwork),
     ],

@@ -77,7 +77,7 @@ def test_an_empty_set_is_present_and_order_does_not_count() -> None:
 
 
 def test_a_condition_that_nothing_reads_is_refused() -> None:
-    with pytest.raises(DataError, match="a condition is one of Vector, Image, Set; got Label"):
+    with pytest.raises(DataError, match="a condition is one of Vector, Image, Set, Sequence; got Label"):
         Condition(Label(("a", "b")))  # type: ignore[arg-type]
 
 

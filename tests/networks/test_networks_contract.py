@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gnomon.data import Categorical, Column, Image, Kind, Periodic, Ragged, Set, Tokens, Vector
+from gnomon.data import Categorical, Column, Image, Kind, Periodic, Ragged, Sequence, Set, Tokens, Vector
 from gnomon.networks import Condition, make
 from tests.module_contract import Case, CompileContract, ModuleContract
 
@@ -39,7 +39,7 @@ def drawn(kind: Kind, generator: torch.Generator) -> Tensor | Ragged:
     """Four examples in network space."""
     if isinstance(kind, Tokens):
         return Ragged(torch.randint(0, 3, (8,), generator=generator), torch.tensor([3, 0, 4, 1]))
-    if isinstance(kind, Set):
+    if isinstance(kind, (Set, Sequence)):
         return Ragged(drawn_rows(kind.of, 8, generator), torch.tensor([3, 0, 4, 1]))
     return drawn_rows(kind, ROWS, generator)
 
@@ -138,6 +138,8 @@ CASES: dict[str, Case] = {
     "deepsets flat": network_case("encoder", Set(Vector.real(2)), "deepsets", element=(), hidden=()),
     "condition": Case(Conditioned, lambda generator: (drawn_rows(MIXED, ROWS, generator),)),
     "condition image": Case(lambda: Encoded(KINDS["5x3"]), lambda generator: (drawn(KINDS["5x3"], generator),)),
+    **{f"recurrent sequence {given}": network_case("encoder", Sequence(MIXED), "recurrent", given) for given in (0, 2)},
+    "condition sequence": Case(lambda: Encoded(Sequence(MIXED)), lambda generator: (drawn(Sequence(MIXED), generator),)),
     "condition set": Case(lambda: Encoded(Set(MIXED)), lambda generator: (drawn(Set(MIXED), generator),)),
 }
 COMPILED = [

@@ -198,7 +198,7 @@ class Label:
 
 
 Kind = Vector | Image | Set | Sequence | Tokens | Label
-ConditionKind = Vector | Image | Set
+ConditionKind = Vector | Image | Set | Sequence
 """What a condition may be: columns, or what an encoder reads."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnomon.data import Categorical, Column, ConditionKind, Image, Integer, Ragged, Set, Spec, Vector, prepare
+from gnomon.data import Categorical, Column, ConditionKind, Image, Integer, Ragged, Sequence, Set, Spec, Vector, prepare
 from gnomon.errors import AbilityError, DataError, OptionError
 from gnomon.options import unknown
 
@@ -68,20 +68,20 @@ def encode_conditions(kind: ConditionKind | None, given: Any, n: int, *, absent:
     return values
 
 
-def _wholes(kind: Image | Set, given: Any, n: int, absent: bool) -> Tensor | Ragged:
-    """Conditions that are images or sets."""
+def _wholes(kind: Image | Set | Sequence, given: Any, n: int, absent: bool) -> Tensor | Ragged:
+    """Conditions that are images, sets or sequences."""
     if given is None or (isinstance(given, Mapping) and not given):
         if isinstance(kind, Image) and absent:
             return torch.full((1, *kind.shape), float("nan")).expand(n, *kind.shape)
-        remedy = "" if isinstance(kind, Set) else ", or fit with drop_given=0.1 to be able to leave it out"
+        remedy = "" if isinstance(kind, (Set, Sequence)) else ", or fit with drop_given=0.1 to be able to leave it out"
         raise AbilityError(f"the condition has to be given: it was always present in training; give {_wanted(kind)}{remedy}")
-    if isinstance(given, Mapping) and not (isinstance(kind, Set) and set(given) <= set(kind.of.names)):
+    if isinstance(given, Mapping) and not (isinstance(kind, (Set, Sequence)) and set(given) <= set(kind.of.names)):
         raise OptionError(f"the condition of this run is {_word(kind)}, which has no column '{next(iter(given))}'; give {_wanted(kind)}")
     if isinstance(given, Tensor):
         given = given.numpy(force=True)
     if isinstance(given, np.ndarray):
         single = (kind.dimension + (kind.layout != "none")) if isinstance(kind, Image) else 2
-        given = [given] if isinstance(kind, Set) and given.ndim == single else given[None] if given.ndim == single else given
+        given = [given] if isinstance(kind, (Set, Sequence)) and given.ndim == single else given[None] if given.ndim == single else given
     if not isinstance(given, (np.ndarray, list, tuple)):  # a table or a file, whose rows are the conditions
         return _rows(_read(given, kind), n)
     if not len(given):
@@ -92,15 +92,15 @@ def _wholes(kind: Image | Set, given: Any, n: int, absent: bool) -> Tensor | Rag
     return _rows(raw.given, n)
 
 
-def _wanted(kind: Image | Set) -> str:
+def _wanted(kind: Image | Set | Sequence) -> str:
     """What the user is asked for, in words."""
     if isinstance(kind, Image):
         return f"images of shape {'x'.join(map(str, kind.shape))}, one or one per example"
     return f"a list of arrays (elements, {len(kind.of)}), one per example, or one such array for all"
 
 
-def _word(kind: Image | Set) -> str:
-    return "an image" if isinstance(kind, Image) else "a set"
+def _word(kind: Image | Set | Sequence) -> str:
+    return "an image" if isinstance(kind, Image) else f"a {type(kind).__name__.lower()}"
 
 
 def _rows(values: Tensor | Ragged, n: int) -> Tensor | Ragged:

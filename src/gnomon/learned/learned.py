@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from gnomon.data import Examples, Label, Ragged, Scaling, Set, Spec, Vector, as_table, decode, join, prepare
+from gnomon.data import Examples, Label, Ragged, Scaling, Sequence, Set, Spec, Vector, as_table, decode, join, prepare
 from gnomon.errors import AbilityError, DataError, RunError
 from gnomon.learned import runs
 from gnomon.learned.anomaly import OWN, By, Calibration, Direction, HeldOut, calibrated, demand_way, scores_of
@@ -356,7 +356,7 @@ class Learned:
     def _in_users_units(self, x: Tensor | Ragged, given: Tensor | Ragged | None) -> Any:
         """The columns of x and given as the user had them: a table in the training table's order, or an array."""
         made, kind = decode(self.spec.x, x), self.spec.given
-        columns = isinstance(kind, Vector) or (isinstance(kind, Set) and not kind.of.bare)
+        columns = isinstance(kind, Vector) or (isinstance(kind, (Set, Sequence)) and not kind.of.bare)
         if given is None or kind is None or not columns or not isinstance(made, pa.Table):
             return made
         return join([made, as_table(kind, given)], order=self.info.get("data", {}).get("columns"))

@@ -1,4 +1,4 @@
-"""The condition as one vector that every network takes: features of columns, an image or a set, and whether it is present.
+"""The condition as one vector that every network takes: features of columns, an image, a set or a sequence, and whether it is present.
 
 What a network does with the vector is its own affair.
 """
@@ -12,16 +12,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gnomon.blocks import ColumnFeatures
-from gnomon.data import ConditionKind, Image, Ragged, Set, Vector
+from gnomon.data import ConditionKind, Image, Ragged, Sequence, Set, Vector
 from gnomon.errors import DataError
 from gnomon.networks.factory import make
 
 FEATURES = 32
-"""How many features an encoder makes of an image or a set."""
+"""How many features an encoder makes of an image, a set or a sequence."""
 
 _ENCODERS: dict[type, dict[str, Any]] = {
     Image: {"width": 32, "norm": "none"},  # a norm would take away how bright an image is, and that may be the condition
     Set: {"element": (64, 64), "hidden": (64,)},
+    Sequence: {"width": 64},
 }
 """The kinds that are read by an encoder, with its options: half the usual widths, since the condition is not the main thing."""
 
@@ -29,12 +30,13 @@ _ENCODERS: dict[type, dict[str, Any]] = {
 class Condition(nn.Module):
     """Reads the condition: features, zero where absent, and bits that say what is present.
 
-    Columns are read one by one, each with a bit of its own, and nothing is learned. An image or a set is read by an encoder, which is
-    learned and so belongs to one player; one bit stands for the whole. Absent is NaN (of an image every pixel), so that one model
-    learns with and without the condition (the null condition of guidance). An empty set is present; sets are absent only all at once.
+    Columns are read one by one, each with a bit of its own, and nothing is learned. An image, a set or a sequence is read by an
+    encoder, which is learned and so belongs to one player; one bit stands for the whole. Absent is NaN (of an image every pixel), so
+    that one model learns with and without the condition (the null condition of guidance). An empty set is present; sets and sequences
+    are absent only all at once.
 
     Args:
-        given: the Vector, Image or Set of conditions, or None when a spec has none.
+        given: the Vector, Image, Set or Sequence of conditions, or None when a spec has none.
         size: factor on the widths of the encoder.
 
     Attributes:

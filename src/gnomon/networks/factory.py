@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from gnomon.data import Image, Kind, Set, Tokens, Vector
+from gnomon.data import Image, Kind, Sequence, Set, Tokens, Vector
 from gnomon.errors import OptionError
 from gnomon.networks.roles import ROLES
 from gnomon.options import parse, signature
@@ -25,6 +25,7 @@ DEFAULTS: dict[tuple[str, type], str] = {
     ("decoder", Image): "deconv",
     ("mapper", Image): "unet",
     ("encoder", Set): "deepsets",
+    ("encoder", Sequence): "recurrent",
     ("decoder", Set): "mlp",
     ("encoder", Tokens): "recurrent",
     ("decoder", Tokens): "mlp",

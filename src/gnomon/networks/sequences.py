@@ -1,4 +1,4 @@
-"""Networks for texts, sequences of symbols held in a Ragged of codes: recurrent, and of attention.
+"""Networks for texts, sequences of symbols held in a Ragged of codes, and of vectors: recurrent, and of attention.
 
 A mapper gives numbers for every symbol that depend on it and those before it; what they stand for is said by heads and models.
 """
@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from gnomon.blocks import MLP, Initialiser, segment_mean
+from gnomon.blocks import MLP, ColumnFeatures, Initialiser, segment_mean
 from gnomon.blocks.attention import AttentionLayer, positions
 from gnomon.blocks.padding import grid
 from gnomon.blocks.recurrent import GRU
-from gnomon.data import Ragged, Tokens
+from gnomon.data import Ragged, Sequence, Tokens
 from gnomon.errors import OptionError
 from gnomon.networks.roles import beside, present, scaled
 
@@ -25,12 +25,12 @@ State = tuple[Tensor, ...]
 
 
 class _Symbols(nn.Module):
-    """What networks of texts share: a vector for each symbol, with the condition added, and some hidden in training.
+    """What networks of texts and sequences share: a vector for each element, with the condition added, and some hidden in training.
 
     Args:
         name: of the network, for messages.
-        kind: the Tokens that are read.
-        inputs: how many different codes there are, where not one per symbol of `kind`.
+        kind: the Tokens or Sequence that is read.
+        inputs: how many different codes there are, where not one per symbol of `kind`; of a sequence, numbers per element.
         outputs: as passed by the caller.
         role: "encoder" or "mapper".
         width: numbers of the vector of a symbol.
@@ -39,7 +39,16 @@ class _Symbols(nn.Module):
     """
 
     def __init__(
-        self, name: str, kind: Tokens, *, inputs: int | None, outputs: int | None, role: str, width: int, given: int, word_dropout: float
+        self,
+        name: str,
+        kind: Tokens | Sequence,
+        *,
+        inputs: int | None,
+        outputs: int | None,
+        role: str,
+        width: int,
+        given: int,
+        word_dropout: float,
     ) -> None:
         super().__init__()
         if not 0 <= word_dropout < 1:
@@ -47,14 +56,23 @@ class _Symbols(nn.Module):
         if outputs is None and role == "encoder":
             raise OptionError(f"network '{name}' as an encoder needs outputs=…, the size of the code it gives")
         self.given, self.word_dropout = given, word_dropout
-        self.outputs = len(kind.vocabulary) if outputs is None else outputs
-        self.symbols = nn.Embedding(len(kind.vocabulary) if inputs is None else inputs, width)
+        self.features: ColumnFeatures | None = None
+        if isinstance(kind, Tokens):
+            self.outputs = len(kind.vocabulary) if outputs is None else outputs
+            self.symbols: nn.Embedding | nn.Linear = nn.Embedding(len(kind.vocabulary) if inputs is None else inputs, width)
+        else:
+            self.outputs = len(kind.of) if outputs is None else outputs
+            self.features = ColumnFeatures(kind.of) if inputs is None else None
+            self.symbols = nn.Linear(self.features.outputs if self.features is not None else inputs or 0, width)
         self.hidden = nn.Parameter(torch.zeros(width)) if word_dropout else None
         self.condition = nn.Linear(given, width, bias=False) if given and role == "mapper" else None
 
     def read(self, codes: Tensor, rows: Tensor | None, given: Tensor | None) -> Tensor:
-        """``(elements,)`` codes, each of a row of `given`, as vectors."""
-        vectors = F.embedding(codes.long(), self.symbols.weight)
+        """``(elements,)`` codes, of sequences ``(elements, columns)`` numbers, each of a row of `given`, as vectors."""
+        if isinstance(self.symbols, nn.Linear):
+            vectors = self.symbols(codes if self.features is None else self.features(codes))
+        else:
+            vectors = F.embedding(codes.long(), self.symbols.weight)
         if self.hidden is not None and self.training:
             hide = torch.rand_like(vectors[..., :1]) < self.word_dropout
             vectors = torch.where(hide, self.hidden, vectors)
@@ -68,7 +86,7 @@ class RecurrentNetwork(_Symbols):
     """Gated recurrent layers. An encoder reads in both directions; a mapper forwards only, so it knows what stands before.
 
     Args:
-        kind: the Tokens that are read.
+        kind: the Tokens, or as an encoder the Sequence, that is read.
         role: "encoder" or "mapper".
         inputs: how many different codes there are, where not one per symbol of `kind`.
         outputs: numbers that come out, per text or per symbol.
@@ -81,7 +99,8 @@ class RecurrentNetwork(_Symbols):
         word_dropout: share of symbols hidden in training, so that a mapper learns to heed its condition.
         initialiser: rule by which weights are drawn, a name in `blocks.initialisers`.
 
-    Shape: Ragged of n texts with values ``(symbols,)``, ``(n, given) ->`` encoder ``(n, outputs)``, mapper ``(symbols, outputs)``.
+    Shape: Ragged of n texts with values ``(symbols,)``, of sequences ``(elements, columns)``, ``(n, given) ->`` encoder ``(n, outputs)``,
+        mapper ``(symbols, outputs)``.
 
     Reference: Cho et al. 2014, https://arxiv.org/abs/1406.1078
 
@@ -91,11 +110,11 @@ class RecurrentNetwork(_Symbols):
         torch.Size([3, 3])
     """
 
-    roles: ClassVar[dict[str, tuple[type, ...]]] = {"encoder": (Tokens,), "mapper": (Tokens,)}
+    roles: ClassVar[dict[str, tuple[type, ...]]] = {"encoder": (Tokens, Sequence), "mapper": (Tokens,)}
 
     def __init__(
         self,
-        kind: Tokens,
+        kind: Tokens | Sequence,
         role: str,
         *,
         inputs: int | None = None,

@@ -15,7 +15,7 @@ from torch import Tensor
 from gnomon.blocks.augmentation import make_augmentation, parse_augment
 from gnomon.blocks.augmentation.change import box
 from gnomon.blocks.augmentation.columns import numeric
-from gnomon.data import Examples, Image, Label, Ragged, Set, Spec, Vector
+from gnomon.data import Examples, Image, Label, Ragged, Sequence, Set, Spec, Vector
 from gnomon.errors import OptionError
 
 Alteration = Callable[[Examples], Examples]
@@ -108,8 +108,9 @@ class Mixture:
             raise OptionError(f"{asked} mixes targets with the examples and wants y to be Label or Vector; got {got}; leave it out")
         if not isinstance(spec.x, (Image, Vector)):
             raise OptionError(f"{asked} wants examples of one size, Vector or Image; x is {type(spec.x).__name__}; leave it out")
-        if isinstance(spec.given, Set):
-            raise OptionError(f"{asked} mixes conditions too and wants them of one size, Vector or Image; given is Set; leave it out")
+        if isinstance(spec.given, (Set, Sequence)):
+            got = type(spec.given).__name__
+            raise OptionError(f"{asked} mixes conditions too and wants them of one size, Vector or Image; given is {got}; leave it out")
         if cutmix and not isinstance(spec.x, Image):
             raise OptionError(f"cutmix pastes a part of an image; x is {type(spec.x).__name__}; use mixup")
         self._numeric = {
@@ -186,7 +187,7 @@ def _hidden_condition(spec: Spec, share: float) -> Alteration:
     """What hides the whole condition of a random `share` of the examples of a batch."""
     if spec.given is None:
         raise OptionError("drop_given needs a condition: name its columns with given=")
-    if isinstance(spec.given, Set):
+    if isinstance(spec.given, (Set, Sequence)):
         raise OptionError("drop_given hides columns or images; an empty set is a condition like any other, so a set cannot be absent")
     if not 0 <= share < 1:
         raise OptionError(f"option 'drop_given' must be from 0 to below 1; got {share}")

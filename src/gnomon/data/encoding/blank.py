@@ -12,7 +12,7 @@ import torch
 
 from gnomon.data.encoding.infer import Prepared
 from gnomon.data.examples import Examples
-from gnomon.data.kinds import Image, Periodic, Real, Set, Spec, Vector
+from gnomon.data.kinds import Image, Periodic, Real, Sequence, Set, Spec, Vector
 from gnomon.errors import DataError, OptionError
 
 
@@ -51,7 +51,7 @@ def blank(spec: Spec, rows: int, *, given: Any = None) -> Prepared:
         x = torch.zeros(rows, *kind.shape, dtype=torch.float64)
     else:
         raise DataError(f"blank wants x to be Vector or Image of real pixels; got {type(kind).__name__}")
-    if isinstance(spec.given, Set):
+    if isinstance(spec.given, (Set, Sequence)):
         raise DataError("blank wants conditions of one size, Vector or Image; given is Set; make columns of it")
     wanted = None if spec.given is None else (rows, *spec.given.shape)
     conditions = None if given is None else torch.from_numpy(np.array(given, dtype=np.float64))

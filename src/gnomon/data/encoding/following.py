@@ -72,7 +72,9 @@ def _has(found: Table | Arrays, spec: Spec, role: str) -> bool:
 def _follow_role(found: Table | Arrays, spec: Spec, role: str, absent: bool, place: str) -> Part:
     kind = getattr(spec, role)
     array = found.given if isinstance(found, Table) and role == "given" else None
-    beside = isinstance(kind, Image) or (role == "given" and isinstance(kind, Set) and kind.of.bare)  # never columns of a table
+    beside = isinstance(kind, Image) or (
+        role == "given" and isinstance(kind, (Set, kinds.Sequence)) and kind.of.bare
+    )  # never columns of a table
     if isinstance(found, Arrays) or array is not None or beside:
         array = getattr(found, role, None)
         if array is None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from gnomon.data import kinds
 from gnomon.data.encoding.following import follow
 from gnomon.data.encoding.missing import settle
 from gnomon.data.encoding.roles import Chosen, infer
@@ -176,7 +177,7 @@ def _text_types(spec: Spec | None) -> dict[str, pa.DataType]:
 
 def _spec(parts: Mapping[str, Part]) -> Spec:
     x, y, given = (parts[role].kind if role in parts else None for role in ("x", "y", "given"))
-    assert x is not None and (given is None or isinstance(given, (Vector, Image, Set)))
+    assert x is not None and (given is None or isinstance(given, (Vector, Image, Set, kinds.Sequence)))
     return Spec(x, y, given, parts["weight"].name if "weight" in parts else None)
 
 

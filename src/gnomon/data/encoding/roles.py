@@ -93,7 +93,7 @@ def _infer_table(
     if given:
         lists = bool(set(given) & set(list_columns(table)))
         if lists:
-            parts["given"] = _elements(table, given, "set", overrides, place, role="given")
+            parts["given"] = _elements(table, given, told.get("given") or "set", overrides, place, role="given")
         else:
             parts["given"] = vector(table, given, overrides=overrides, place=place)
     if beside is not None:
@@ -143,17 +143,15 @@ def _infer_x(found: Arrays, overrides: Mapping[str, Support], kind: str | None, 
 
 
 def _infer_given(given: Any, overrides: Mapping[str, Support], kind: str | None, place: str) -> Part:
-    """Conditions that are no columns of a table: a matrix, images, or sets."""
-    if kind == "sequence":
-        raise DataError(f"{place}given: no network reads sequences yet; pass kind={{'given': 'set'}}, or columns made from them")
-    if kind == "set" or (kind is None and isinstance(given, list)):
-        return _laid_out(given, "given", "set", overrides, place)
+    """Conditions that are no columns of a table: a matrix, images, sets (which lists are, if nothing is said) or sequences."""
+    if kind in ("set", "sequence") or (kind is None and isinstance(given, list)):
+        return _laid_out(given, "given", kind or "set", overrides, place)
     array = as_array(given, "given") if isinstance(given, list) else given
     if kind in ("image", "signal") or (kind is None and array.ndim >= 4):
         image = image_kind(array, kind=kind, support=overrides.get("given"), place=place, role="given")
         return Part(image, encode_images(array, image, place=place, role="given"), unfit=unfit_images(array))
     if array.ndim >= 3:
-        told = "say what it is: kind={'given': 'image'}, 'signal' or 'set' (a list of arrays is read as sets)"
+        told = "say what it is: kind={'given': 'image'}, 'signal', 'sequence' or 'set' (a list of arrays is read as sets)"
         raise DataError(f"{place}given has shape {array.shape}; {told}")
     return matrix(array, array_names(array, "given", place), overrides=overrides, place=place)
 
