@@ -199,3 +199,14 @@ def test_images_are_scored_in_every_way() -> None:
     assert isinstance(learned.spec.x, Image)
     for by in ("reconstruction", "bound", "latent"):
         assert np.isfinite(learned.score(images[:5], by=by)).all()
+
+
+@pytest.mark.parametrize("model", ["vae", "autoencoder", "vqvae", "two_stage", "ladder_vae", "anomaly_detector", "pca", "flow"])
+def test_what_is_out_of_all_reach_is_strangest(model: str) -> None:
+    chance = np.random.default_rng(0)
+    data = {"a": chance.normal(size=200), "b": chance.normal(size=200)}
+    learned = gnomon.fit(model, data, **({} if model in ("pca", "anomaly_detector") else {"epochs": 1}), progress=False)
+    near = learned.score(data)
+    for far in (1e30, -1e300):
+        score, p = learned.score({"a": [far], "b": [0.0]}, anomaly=True)
+        assert np.isfinite(score).all() and score[0] > near.max() and p[0] < 0.1

@@ -19,6 +19,7 @@ from gnomon.errors import DataError, RunError
 
 __all__ = ["EDGE", "Scaling"]
 
+_FARTHEST = 1e8  # standard deviations: numbers beyond count as there, so that no model meets what float32 cannot square
 _ROLES = ("x", "y", "given")
 
 
@@ -26,8 +27,9 @@ class Scaling:
     """One map per column or channel of every role, made by `Scaling.fit` or `Scaling.from_state`.
 
     Three spaces: *raw* (the user's numbers, float64), *stored* (what a source keeps: float32 in network space, but whole
-    numbers of x still whole), and *network space* z (float32). Targets and conditions that are whole numbers go to the
-    middle of their cell at once; those of x are spread over it by `dequantise`, unless the model wants them `whole`.
+    numbers of x still whole), and *network space* z (float32, at most 1e8 standard deviations from zero). Targets and conditions
+    that are whole numbers go to the middle of their cell at once; those of x are spread over it by `dequantise`, unless the model
+    wants them `whole`.
 
     Attributes:
         spec: what the data is.
@@ -266,8 +268,8 @@ class Scaling:
             return self._store_image(role, entry, values)
         x = values.double()
         if not len(entry.integers):
-            return entry.forward(x).float()
-        z = entry.forward(x.index_copy(1, entry.integers, x[:, entry.integers] + 0.5))
+            return entry.forward(x).clamp(-_FARTHEST, _FARTHEST).float()
+        z = entry.forward(x.index_copy(1, entry.integers, x[:, entry.integers] + 0.5)).clamp(-_FARTHEST, _FARTHEST)
         if role == "x":
             z = z.index_copy(1, entry.integers, x[:, entry.integers] - entry.origins())
         return z.float()
