@@ -10,7 +10,7 @@ from torch import nn
 
 from gnomon.blocks import MLP, ResidualConv, ResidualMLP
 from gnomon.blocks.bijections.masked import AutoregressiveConditioner
-from gnomon.data import Image
+from gnomon.data import Image, Tokens
 from gnomon.errors import OptionError
 from gnomon.networks import make
 
@@ -19,6 +19,8 @@ WITH_DROPOUT: dict[str, Callable[[float], nn.Module]] = {
     "residual": lambda p: ResidualMLP(2, 1, dropout=p),
     "masked": lambda p: AutoregressiveConditioner(3, 2, dropout=p),
     "convolution": lambda p: ResidualConv(2, 4, 4, dropout=p),
+    "recurrent": lambda p: make("encoder", Tokens(("a", "b")), "recurrent", outputs=2, dropout=p),
+    "transformer": lambda p: make("encoder", Tokens(("a", "b")), "transformer", outputs=2, dropout=p),
     "conv": lambda p: make("encoder", Image(1, (8, 8)), outputs=2, dropout=p),
 }
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from gnomon.blocks.dropout import make_dropout
 from gnomon.blocks.initialisers import Initialiser, initialise
 from gnomon.errors import OptionError
 
@@ -143,7 +144,7 @@ class AttentionLayer(nn.Module):
         self.wider, self.back = nn.Linear(width, wide * width), nn.Linear(wide * width, width)
         for layer in (self.wider, self.back):
             initialise(layer, initialiser=initialiser)
-        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.drop = make_dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "n length width"], filled: Bool[Tensor, "n length"] | None = None

@@ -104,7 +104,9 @@ class Flow(Model):
         super().__init__(spec)
         kind = wants(spec, (Vector, Image), by="Flow")
         width = math.prod(kind.shape)
-        _check(width, transforms=transforms, bins=bins, bound=bound, frequencies=frequencies, size=size)
+        if width == 0:
+            raise DataError("Flow wants x to have at least one column; got none")
+        check_options("Flow", transforms=transforms, bins=bins, bound=bound, frequencies=frequencies, size=size)
         self.shape = kind.shape
         self.layout = Layout(tuple(range(width)), (), (), ()) if isinstance(kind, Image) else Layout.of(kind)
         exact = {} if isinstance(kind, Image) or integers == "spread" else _whole_columns(kind)
@@ -307,16 +309,15 @@ def _whole_columns(kind: Vector) -> dict[int, tuple[int | None, int | None]]:
     return found
 
 
-_LEAST: dict[str, float] = {"transforms": 1, "bins": 2, "frequencies": 0}
+_LEAST: dict[str, float] = {"transforms": 1, "bins": 2, "frequencies": 0, "table": 1, "components": 1}
 
 
-def _check(width: int, **options: float | None) -> None:
-    if width == 0:
-        raise DataError("Flow wants x to have at least one column; got none")
+def check_options(owner: str, **options: float | None) -> None:
+    """Raises OptionError for an option of a flow that is too small; those without a least number must be above 0, None is fine."""
     for name, value in options.items():
         if value is None:
             continue
         if name in _LEAST and value < _LEAST[name]:
-            raise OptionError(f"option '{name}' of Flow must be {_LEAST[name]} or more; got {value}")
+            raise OptionError(f"option '{name}' of {owner} must be {_LEAST[name]} or more; got {value}")
         if not value > 0 and name not in _LEAST:
-            raise OptionError(f"option '{name}' of Flow must be above 0; got {value}")
+            raise OptionError(f"option '{name}' of {owner} must be above 0; got {value}")

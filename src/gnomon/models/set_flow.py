@@ -18,8 +18,9 @@ from gnomon.blocks.categories import CategoryChain
 from gnomon.blocks.columns import Layout
 from gnomon.blocks.counts import Counts
 from gnomon.data import Examples, Integer, Ragged, Set, Spec
-from gnomon.errors import DataError, OptionError
+from gnomon.errors import DataError
 from gnomon.models.base import Loss, Model, wants
+from gnomon.models.flow import check_options
 from gnomon.networks import Condition
 
 _FARTHEST = 1e8  # standard deviations: numbers beyond, infinities too, count as there, so that gradients stay finite
@@ -95,7 +96,9 @@ class SetFlow(Model):
     ) -> None:
         super().__init__(spec)
         kind = wants(spec, (Set,), by="SetFlow")
-        _check(kind, transforms=transforms, bins=bins, frequencies=frequencies, table=table, components=components, bound=bound, size=size)
+        _check(kind)
+        counts: dict[str, int | None] = {"transforms": transforms, "bins": bins, "frequencies": frequencies, "table": table}
+        check_options("SetFlow", **counts, components=components, bound=bound, size=size)
         self.layout = layout = Layout.of(kind.of)
         self.numbers, self.angles = len(layout.reals), len(layout.angles)
         for name in ("reals", "angles", "labels", "order"):
@@ -253,10 +256,7 @@ def _ragged(values: Tensor | Ragged) -> Ragged:
     raise DataError(f"SetFlow wants sets of elements as Ragged(values, lengths); got a tensor of shape {tuple(values.shape)}")
 
 
-_LEAST: dict[str, float] = {"transforms": 1, "bins": 2, "frequencies": 0, "table": 1, "components": 1}
-
-
-def _check(kind: Set, **options: float | None) -> None:
+def _check(kind: Set) -> None:
     if not len(kind.of):
         raise DataError("SetFlow wants the elements of x to have at least one column; got none")
     for column in kind.of.columns:
@@ -265,10 +265,3 @@ def _check(kind: Set, **options: float | None) -> None:
                 f"SetFlow wants elements without whole numbers; column '{column.name}' holds such: "
                 f"pass columns={{'{column.name}': 'categorical'}}, or 'real' if its steps are fine"
             )
-    for name, value in options.items():
-        if value is None:
-            continue
-        if name in _LEAST and value < _LEAST[name]:
-            raise OptionError(f"option '{name}' of SetFlow must be {_LEAST[name]} or more; got {value}")
-        if not value > 0 and name not in _LEAST:
-            raise OptionError(f"option '{name}' of SetFlow must be above 0; got {value}")

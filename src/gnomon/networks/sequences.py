@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gnomon.blocks import MLP, ColumnFeatures, Initialiser, segment_mean
 from gnomon.blocks.attention import AttentionLayer, positions
+from gnomon.blocks.dropout import make_dropout
 from gnomon.blocks.padding import grid
 from gnomon.blocks.recurrent import GRU
 from gnomon.data import Ragged, Sequence, Tokens
@@ -137,7 +138,7 @@ class RecurrentNetwork(_Symbols):
         reads = [seen, *[ways * width] * (layers - 1)]
         self.width = width
         self.forwards = nn.ModuleList(GRU(numbers, width, initialiser=initialiser) for numbers in reads)
-        self.drop = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.drop = make_dropout(dropout)
         shared: dict[str, Any] = {"hidden": (), "final": 0.1, "initialiser": initialiser}
         if role == "encoder":
             self.backwards = nn.ModuleList(GRU(numbers, width, initialiser=initialiser) for numbers in reads)
