@@ -141,12 +141,12 @@ class BernoulliHead(PixelHead):
 
     def read(self, x: Tensor) -> Tensor:
         """What an encoder should see of pixels that are spread over their cells: the middle of each cell."""
-        quarter = 0.25 * (self.high - self.low)
-        return torch.where(self.on(x), self.high - quarter, self.low + quarter)
+        middle = 0.5 * (self.low + self.high)
+        return torch.copysign(0.25 * (self.high - self.low), x - middle).add_(middle)
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Nats ``(*,)``."""
-        sign = torch.where(self.on(x), 1.0, -1.0).to(raw.dtype)
+        sign = torch.copysign(raw.new_ones(()), x - 0.5 * (self.low + self.high))
         return self.total(F.logsigmoid(raw * sign))
 
     def mean(self, raw: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class Ragged:
         first = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])[:-1]
         within = torch.arange(total) - torch.repeat_interleave(first, lengths, output_size=total)
         picked = torch.repeat_interleave(starts, lengths, output_size=total) + within
-        return Ragged(self.values[picked.to(self.device)], lengths)
+        return Ragged(self.values.index_select(0, picked.to(self.device)), lengths)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Ragged:
         """The same rows with their values on `device`."""
@@ -66,6 +66,13 @@ class Ragged:
 
 def _host(index: slice | Tensor) -> slice | Tensor:
     return index if isinstance(index, slice) else index.cpu()
+
+
+def _rows(values: Any, index: slice | Tensor) -> Any:
+    """Rows by a slice, a mask or their numbers, which count from 0; numbers on the right device copy row by row, much faster."""
+    if isinstance(values, Tensor) and isinstance(index, Tensor) and index.dtype == torch.int64 and index.device == values.device:
+        return values.index_select(0, index)
+    return values[index]
 
 
 @dataclass(slots=True)
@@ -95,10 +102,10 @@ class Examples:
     def __getitem__(self, index: slice | Tensor) -> Examples:
         y, given, weight = self.y, self.given, self.weight
         return Examples(
-            self.x[index],
-            None if y is None else y[index],
-            None if given is None else given[index],
-            None if weight is None else weight[index],
+            _rows(self.x, index),
+            None if y is None else _rows(y, index),
+            None if given is None else _rows(given, index),
+            None if weight is None else _rows(weight, index),
         )
 
     def roles(self) -> Iterator[tuple[str, Tensor | Ragged]]:

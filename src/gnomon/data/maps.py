@@ -232,7 +232,11 @@ class ChannelMap:
 
     def forward(self, x: Tensor) -> Tensor:
         """Network space, in the dtype of `x`, for points k + u where there are levels."""
-        return (x - self._per_channel("mean", x)).div_(self._per_channel("scale", x))
+        return self.forward_(x.clone())
+
+    def forward_(self, x: Tensor) -> Tensor:
+        """`forward` in the memory of `x`."""
+        return x.sub_(self._per_channel("mean", x)).div_(self._per_channel("scale", x))
 
     def inverse(self, z: Tensor, *, whole: bool = True) -> Tensor:
         """The user's pixels: levels floored and clipped to uint8 (int32 above 256 levels), or real ones in float32."""

@@ -146,7 +146,7 @@ class Scaling:
         values = x.values if isinstance(x, Ragged) else x
         u = u.to(values.device, torch.float32)
         if isinstance(entry, ChannelMap):
-            z = entry.forward(values + (u.reshape(*u.shape[:-1], *entry.image.shape) if u.dim() in (1, 2) else u))
+            z = entry.forward_(values + (u.reshape(*u.shape[:-1], *entry.image.shape) if u.dim() in (1, 2) else u))
         else:
             cells, index = self._of_integers(values.device)
             z = values.index_copy(1, index, cells.forward(values[:, index] + u))

@@ -24,6 +24,9 @@ BLOCK_ROWS = 1 << 16
 BLOCK_BYTES = 1 << 26
 """At most so many bytes (one batch excepted) are gathered at a time."""
 
+CACHED_BYTES = 1 << 20
+"""Likewise on a CPU, whose cache should hold them until they are scaled."""
+
 
 class Source(Protocol):
     """What the loop draws from.
@@ -116,7 +119,8 @@ class InMemory:
         self.rows = Rows(len(stored), batch_size, keep_rest=not shuffle, rank=rank, world=world)
         self.batch_size = batch_size
         self.steps = self.rows.steps
-        self._per_block = max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, _bytes_per_row(stored))) // batch_size)
+        most = CACHED_BYTES if stored.device.type == "cpu" else BLOCK_BYTES
+        self._per_block = max(1, min(BLOCK_ROWS, most // max(1, _bytes_per_row(stored))) // batch_size)
 
     def __len__(self) -> int:
         return len(self.stored)
