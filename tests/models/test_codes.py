@@ -95,6 +95,16 @@ def test_the_mixture_is_that_of_torch() -> None:
     torch.testing.assert_close(prior.log_prob(z), oracle.log_prob(z))
 
 
+def test_narrow_components_far_out_lose_no_digits() -> None:
+    torch.manual_seed(0)
+    component = torch.randint(0, 5, (50,))
+    mean, log_spread = 20 * torch.randn(5, 3), torch.full((5, 3), -7.0)
+    z = (mean + log_spread.exp() * torch.randn(5, 3))[component]
+    own = Mixture(mean, log_spread, torch.zeros(5)).log_prob(z)
+    alone = Gaussian(mean[component].double(), log_spread[component].double()).log_prob(z.double()) - math.log(5)
+    torch.testing.assert_close(own, alone.float(), rtol=1e-5, atol=1e-4)
+
+
 def test_the_vamp_prior_is_the_mixture_of_the_posteriors_of_its_examples() -> None:
     torch.manual_seed(0)
     spec = Spec(Vector.real(3), given=Vector.real(2))

@@ -48,6 +48,7 @@ def fit(
         list[str] | None, Option("--fit", metavar="NAME=VALUE", help="Any other setting of the fit: clip=1, augment=flip,rotate=15, …")
     ] = None,
     set_: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help="An option of the model: gnomon show MODEL.")] = None,
+    start: Annotated[str | None, Option(metavar="RUN", help="Learn on from a fitted model; two_stage takes a vae or autoencoder.")] = None,
     encoder: Annotated[str | None, Option(metavar="NAME", help="Encoder network.")] = None,
     decoder: Annotated[str | None, Option(metavar="NAME", help="Decoder network.")] = None,
     mapper: Annotated[str | None, Option(metavar="NAME", help="Mapper network.")] = None,
@@ -77,6 +78,7 @@ def fit(
       gnomon fit vae digits --encoder conv --net width=32 --lr 0.001 -o runs/digits
       gnomon fit flow data.csv --column "phi:periodic(-pi,pi)" --column "e:positive" -o runs/data
       gnomon fit flow events.parquet --range-test -o rates.png
+      gnomon fit two_stage digits --start runs/digits -o runs/digits-density
       gnomon fit --recipe events.toml -o runs/again
       gnomon fit --resume runs/events
 
@@ -91,7 +93,7 @@ def fit(
         target=target, given=listed(given), weight=weight, drop=listed(drop), columns=supports(column), kind=kind, missing=missing,
         validation=_validation(validation), group=group, time=time, epochs=epochs, batch_size=_batch_size(batch_size), lr=lr,
         optimizer=optimizer, schedule=schedule, patience=patience, seed=seed, seeds=seeds, device=device, precision=precision,
-        compile=compile, options=options, log=listed(log), **assignments(setting, "--fit"),
+        compile=compile, options=options, start=start, log=listed(log), **assignments(setting, "--fit"),
     )  # fmt: skip
     if resume is not None:
         _refuse_beside_resume(said(model=model, data=data, recipe=recipe, out=out) | {k: v for k, v in arguments.items() if v})

@@ -5,6 +5,7 @@ Models work on tensors in network space. They know no optimiser, no file and no 
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator
@@ -174,6 +175,26 @@ class Model(nn.Module):
         Models that start from the data override it; others have no use for it.
         """
 
+    @classmethod
+    def options_from(cls, start: Model, options: dict[str, Any]) -> dict[str, Any]:
+        """The options of a model that shall `adopt` a fitted one: those of `start`; what is said beside them wins.
+
+        Raises:
+            OptionError: nothing can be taken over from such a model.
+        """
+        if type(start) is not cls:
+            raise OptionError(f"{cls.__name__} cannot start from a {type(start).__name__}; start= wants a fitted {cls.__name__}")
+        return copy.deepcopy(start.options_) | options
+
+    def adopt(self, start: Model) -> None:
+        """Take over the parameters and buffers of a fitted model; told once before training, after `begin`.
+
+        Raises:
+            OptionError: they have other shapes here.
+        """
+        fits(self, start)
+        self.load_state_dict(start.state_dict())
+
     def stages(self) -> Iterator[Model]:
         """Games to be played one after the other; the model itself unless it learns layer by layer or grows."""
         yield self
@@ -182,6 +203,15 @@ class Model(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters (or, failing these, the buffers) live."""
         return next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+
+def fits(module: nn.Module, start: nn.Module) -> None:
+    """Raises OptionError, with the first name, where the parameters or buffers of `start` have no place in `module`."""
+    own, found = ({name: tuple(t.shape) for name, t in m.state_dict().items()} for m in (module, start))
+    for name in [*own, *found]:
+        if own.get(name) != found.get(name):
+            here, there = (f"shape {shapes[name]}" if name in shapes else "nothing" for shapes in (own, found))
+            raise OptionError(f"start= does not fit: '{name}' is {there} there and {here} here; leave out options that change the networks")
 
 
 def abilities(model: Model | type[Model]) -> tuple[str, ...]:

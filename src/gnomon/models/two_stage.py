@@ -5,6 +5,7 @@ The networks of the first stage are those of `Autoencoder` and `VAE`; densities 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from gnomon.data import Examples, Ragged, Spec, Vector
 from gnomon.errors import OptionError
 from gnomon.models.autoencoder import Autoencoder
-from gnomon.models.base import Loss, Model, Player
+from gnomon.models.base import Loss, Model, Player, fits
 from gnomon.models.flow import Flow
 from gnomon.models.latent import LatentModel
 from gnomon.models.mixture_density import MixtureDensity
@@ -37,6 +38,7 @@ class TwoStage(Model):
     Stage one minimises the loss of the base, stage two -log p(code) in nats per example, of codes drawn from q(z | x) for a VAE and of
     the codes themselves for an autoencoder, brought to mean zero and spread one. Samples are decoded draws of that density: what the
     decoder was shown in training, where the prior of the base is at best near to it. Both stages have as many epochs as a fit is told.
+    With ``fit(…, start=learned)`` the base is a VAE or autoencoder that was fitted before, and the density alone is learned.
 
     Args:
         spec: roles of an example, as the base takes them; with given the density is p(code | given).
@@ -96,8 +98,35 @@ class TwoStage(Model):
         self.register_buffer("spread", torch.ones(self.base.latent))
         self.whole = self.base.whole
         self.dequantises, self.separable = self.base.dequantises, self.base.separable  # type: ignore[misc]
+        self.adopted = False
         self.stage: int | None = None
         self._rows: Examples | None = None
+
+    # ---- a base that is fitted already --------------------------------------------------------------------------------
+
+    @classmethod
+    def options_from(cls, start: Model, options: dict[str, Any]) -> dict[str, Any]:
+        """Of a fitted VAE or autoencoder the options of the base; of a TwoStage all options."""
+        name = next((name for name, kind in _BASES.items() if type(start) is kind), None)
+        if name is None and type(start) is not cls:
+            raise OptionError(f"TwoStage cannot start from a {type(start).__name__}; start= wants a fitted vae, autoencoder or two_stage")
+        if name is None:
+            return super().options_from(start, options)
+        for said in ("latent", "base_options"):
+            if options.get(said) is not None:
+                raise OptionError(f"option '{said}' of TwoStage has no effect with start=, which brings the base as it is; leave it out")
+        if options.get("base", name) != name:
+            raise OptionError(f"base='{options['base']}' of TwoStage does not fit start=, which is a {name}; leave base out")
+        return {**options, "base": name, "base_options": copy.deepcopy(start.options_)}
+
+    def adopt(self, start: Model) -> None:
+        """Take over a fitted base, which then stays as it is: the density alone is learned; or all of a TwoStage."""
+        if isinstance(start, TwoStage):
+            super().adopt(start)
+        else:
+            fits(self.base, start)
+            self.base.load_state_dict(start.state_dict())
+            self.adopted = True
 
     # ---- the two games ------------------------------------------------------------------------------------------------
 
@@ -107,10 +136,11 @@ class TwoStage(Model):
         return both if self.stage is None else both[self.stage : self.stage + 1]
 
     def stages(self) -> Iterator[Model]:
-        """The base, then the density of its codes."""
+        """The base, unless it was fitted before, then the density of its codes."""
         try:
             self.stage = 0
-            yield self
+            if not self.adopted:
+                yield self
             self._measure()
             self.stage = 1
             yield self

@@ -270,14 +270,14 @@ class VAE(LatentModel):
         return value, error
 
     def _width(self, batch: Examples) -> int:
-        """How many numbers one example costs: those of x, of the decoder's outputs, or of its code beside all components of the prior."""
+        """How many numbers one example costs: those of x, of the decoder's outputs, or the components of the prior."""
         values = batch.x.values if isinstance(batch.x, Ragged) else batch.x
         each = math.ceil(values.numel() / max(1, len(batch))) * (_BESIDE if isinstance(batch.x, Ragged) else 1)
         each *= getattr(self.head, "breadth", 1)
         if isinstance(self.spec.x, Image):
             each = max(each, self.head.outputs * math.prod(self.spec.x.size))
         logits = getattr(self.prior_of, "logits", None)
-        return max(1, each, 0 if logits is None else len(logits) * self.latent)
+        return max(1, each, 0 if logits is None else 2 * len(logits))
 
     def _bound(self, batch: Examples, samples: int, rows: int) -> tuple[Tensor, Tensor]:
         """The bound of few examples and its error, `rows` codes at a time."""

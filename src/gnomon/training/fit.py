@@ -37,6 +37,7 @@ def fit(
     time: str | None = None,
     stream: bool | None = None,
     options: Mapping[str, Any] | None = None,
+    start: Any = None,
     epochs: int | None = None,
     batch_size: int | str | None = None,
     seed: int = 0,
@@ -69,6 +70,8 @@ def fit(
         time: column by which the last rows are held out.
         stream: read the file by blocks instead of into memory; by default when it is larger than 4 GiB.
         options: of the model, by name, when `model` is a name, class or recipe.
+        start: a Learned, or its run folder, to start from: columns, scaling, options and parameters are taken over from it, so that it
+            learns on, on other data too; a `two_stage` started from a vae or autoencoder learns the density of its codes.
         epochs: passes over the data; by default as many as make about 6000 steps.
         batch_size: examples per step, or "all".
         seed: of everything random.
@@ -126,7 +129,7 @@ def requested(model: ModelLike, data: Any, arguments: Mapping[str, Any]) -> Fit:
             "drop": option_parsing.names(took["drop"], "drop"), "columns": _supports(took["columns"]),
             "kind": took["kind"], "missing": took["missing"],
         },
-        **{name: took[name] for name in ("validation", "group", "time", "stream", "compile", "device", "log")}, settings=settings,
+        **{name: took[name] for name in ("validation", "group", "time", "stream", "compile", "device", "log", "start")}, settings=settings,
         seed=option_parsing.whole(took["seed"], "seed"), seeds=None if seeds is None else option_parsing.whole(seeds, "seeds", least=1),
     )  # fmt: skip
     return Fit(model, dict(options or {}), data, request, None if out is None else Path(out), took["progress"])

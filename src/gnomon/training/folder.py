@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from gnomon.errors import RunError
 from gnomon.learned import runs
+from gnomon.training import start
 from gnomon.training.checkpoint import HISTORIES, STATE
 
 try:
@@ -19,7 +21,7 @@ try:
 except ImportError:  # Windows locks no folders; there two fits in one folder are the user's to avoid
     fcntl = None  # type: ignore[assignment]
 
-_OWN = {runs.RUN, runs.WEIGHTS, runs.HISTORY, STATE, HISTORIES}
+_OWN = {runs.RUN, runs.WEIGHTS, runs.HISTORY, STATE, HISTORIES, start.FOLDER}
 
 
 class RunFolder:
@@ -93,5 +95,7 @@ class RunFolder:
         with runs.said_in_words(self.path):
             for name in (STATE, HISTORIES, runs.HISTORY):
                 (self.path / name).unlink(missing_ok=True)
+            if runs.is_run(self.path / start.FOLDER):
+                shutil.rmtree(self.path / start.FOLDER)
             runs.write_info(self.path, info)
             (self.path / runs.WEIGHTS).unlink(missing_ok=True)

@@ -35,6 +35,7 @@ from gnomon.training.layout import channels_last, wants_channels_last
 from gnomon.training.loop import Loop, Plan, turn_size
 from gnomon.training.progress import Progress
 from gnomon.training.settings import Settings, resolve
+from gnomon.training.start import fitted, keep
 from gnomon.training.supply import Request, Supply, supply
 from gnomon.training.team import join
 
@@ -51,6 +52,7 @@ class Fit:
         first = self.team.rank == 0
         self.wanted, self.options, self.data, self.request = model, options, data, request
         self.home = folder
+        self.start: Learned | None = None
         self.folder, self.show = folder if first else None, progress and first
         self.place = None if self.folder is None else RunFolder(self.folder)
         self.loggers = loggers.make(request.log, self.folder, say=self._say) if first else []
@@ -93,8 +95,13 @@ class Fit:
 
     def prepare(self, resumed: dict[str, Any] | None = None) -> tuple[list[Model], Supply, Settings]:
         """The models, what they learn from, and how; to be called with the random generators borrowed."""
-        material = supply(self.wanted, self.data, self.request)
+        self.start = start = fitted(self.request.start, self.home if resumed is not None else None)
+        material = supply(self.wanted, self.data, self.request, start)
+        if start is not None and resumed is None and isinstance(self.wanted, (str, type)):
+            self.options = self._kind().options_from(start.model, self.options)
         models = self._build(material.spec)
+        if start is not None and not models[0].players():
+            raise OptionError(f"{type(models[0]).__name__} learns in closed form, from nothing; leave out start")
         material.scaling.whole = models[0].whole
         edges = material.scaling.edges()
         if edges is not None:
@@ -103,6 +110,8 @@ class Fit:
         rows = material.scaling.forward(material.raw[:FIRST_ROWS])
         for model in models:
             model.begin(rows)
+            if start is not None:
+                model.adopt(start.model)
         told = point_masses.notices(models[0], material.raw, material.held_out, material.scaling)
         material = replace(material, notices=[*material.notices, *told])
         return models, material, self._settings(models[0], material.rows, resumed)
@@ -112,6 +121,8 @@ class Fit:
     def _build(self, spec: Spec) -> list[Model]:
         """The model, or one for each seed, with parameters made on the host."""
         wanted, count = self.wanted, self.request.seeds
+        if self.start is not None and not isinstance(wanted, (str, type)):
+            raise OptionError("start= needs a model's name or class, not a built model or a factory")
         if isinstance(wanted, Model):
             if count is not None:
                 raise OptionError("seeds= needs a model that can be built again: pass its name, class or a factory, not a built model")
@@ -122,8 +133,12 @@ class Fit:
             models.append(self._one(spec).to(self.device))
         return models
 
+    def _kind(self) -> Any:
+        """The class or factory that is wanted."""
+        return registry.models[self.wanted] if isinstance(self.wanted, str) else self.wanted
+
     def _one(self, spec: Spec) -> Model:
-        kind = registry.models[self.wanted] if isinstance(self.wanted, str) else self.wanted
+        kind = self._kind()
         name = self.wanted if isinstance(self.wanted, str) else getattr(kind, "__name__", "the model")
         if isinstance(kind, type):
             return kind(spec, **option_parsing.parse(kind, self.options, name=name))
@@ -165,6 +180,8 @@ class Fit:
             logger.start(info)
         if self.place is not None:
             self.place.begin(info)
+            if self.start is not None:
+                keep(self.start, self.place.path)
 
     def _play(
         self, models: list[Model], material: Supply, settings: Settings, info: dict[str, Any], resumed: dict[str, Any] | None

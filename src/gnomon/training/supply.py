@@ -34,9 +34,10 @@ from gnomon.data import (
 )  # fmt: skip
 from gnomon.data.seeds import mix
 from gnomon.errors import DataError, OptionError
-from gnomon.learned import runs
+from gnomon.learned import Learned, runs
 from gnomon.models import Model
 from gnomon.training.settings import Settings
+from gnomon.training.start import named
 from gnomon.training.team import Team
 
 VALIDATION_BATCH = 512
@@ -61,6 +62,7 @@ class Request:
         seeds: number of models trained together, or None.
         device: "cpu", "cuda" or None.
         log: names of loggers, or loggers.
+        start: a Learned, or the folder of one, or None.
     """
 
     reading: dict[str, Any]
@@ -74,6 +76,7 @@ class Request:
     seeds: int | None
     device: str | None
     log: Any = None
+    start: Any = None
 
     def plain(self, data: Any) -> dict[str, Any]:
         """JSON values, the data's path among them; data in memory are left out."""
@@ -83,7 +86,7 @@ class Request:
             values["validation"] = path_of(self.validation)
         asked = [self.log] if isinstance(self.log, str) else self.log or ()
         values["log"] = [name for name in asked if isinstance(name, str)] if isinstance(asked, (list, tuple)) else []
-        return values | {"data": path_of(data), "own_validation": own}
+        return values | {"data": path_of(data), "own_validation": own, "start": named(self.start)}
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,10 @@ class Supply:
         return InMemory(self.scaling.store(self.held_out).to(team.device), self.scaling, **shared)
 
 
-def supply(model: Any, data: Any, request: Request) -> Supply:
+def supply(model: Any, data: Any, request: Request, start: Learned | None = None) -> Supply:
     """Read `data` as `model` wants it and as `request` says, hold rows out, and fit the scaling on the others.
+
+    With `start` data are read and scaled as that fitted model has it.
 
     Raises:
         DataError: the data cannot be used as they are.
@@ -145,8 +150,8 @@ def supply(model: Any, data: Any, request: Request) -> Supply:
     if request.stream or (request.stream is None and large):
         if path is None:
             raise OptionError("stream=True reads a file by blocks; give the path of a Parquet, Feather, CSV, .npy or HDF5 file")
-        return _streamed(model, Path(path), request)
-    prepared = prepare(data, **_reading(model, request))
+        return _streamed(model, Path(path), request, start)
+    prepared = prepare(data, **_reading(model, request, start))
     rows = len(prepared.raw)
     facts: dict[str, Any] = {
         "data": {"path": path, "rows": rows, "sha256": fingerprint(prepared.raw), "columns": prepared.source.get("columns")},
@@ -167,7 +172,7 @@ def supply(model: Any, data: Any, request: Request) -> Supply:
     if facts["split"] is not None:
         facts["split"] |= {"seed": request.seed, "train": len(raw), "validation": 0 if held_out is None else len(held_out)}
     raw, held_out = _weighted(raw), None if held_out is None else _weighted(held_out)
-    scaling = Scaling.fit(prepared.spec, raw)
+    scaling = _scaling(prepared.spec, raw, start)
     return Supply(prepared.spec, scaling, raw, held_out, len(raw), facts, [*prepared.notices, *scaling.notices, *_never_negative(prepared)])
 
 
@@ -176,19 +181,19 @@ def path_of(data: Any) -> str | None:
     return os.fspath(data) if isinstance(data, (str, os.PathLike)) else None
 
 
-def _streamed(model: Any, path: Path, request: Request) -> Supply:
+def _streamed(model: Any, path: Path, request: Request, start: Learned | None) -> Supply:
     """A file read by blocks; description and scaling come from a sample of its rows."""
     fraction = _fraction(request.validation)
     if fraction is None or request.group or request.time:
         raise OptionError("a streamed file is split at random by rows: give validation= a share, and no group= or time=")
     file = open_rows(path)
     total = len(file)
-    prepared = prepare(file.sample(SAMPLE, mix("sample", request.seed)), **_reading(model, request))
+    prepared = prepare(file.sample(SAMPLE, mix("sample", request.seed)), **_reading(model, request, start))
     train, held = split(total, fraction, seed=mix("split", request.seed), how="random", values=None) if fraction else (None, None)
     weight = prepared.raw.weight
     mean = 1.0 if weight is None else float(weight.mean())
     raw = _weighted(prepared.raw)
-    scaling = Scaling.fit(prepared.spec, raw)
+    scaling = _scaling(prepared.spec, raw, start)
     shared = {"file": file, "weight_mean": mean, "missing": request.reading["missing"]}
     sides: dict[str, dict[str, Any]] = {"train": shared | {"rows": train}}
     held_out = None
@@ -211,8 +216,19 @@ def _streamed(model: Any, path: Path, request: Request) -> Supply:
     return Supply(prepared.spec, scaling, raw, held_out if held_out is not None and len(held_out) else None, count, facts, notices, sides)
 
 
-def _reading(model: Any, request: Request) -> dict[str, Any]:
+def _scaling(spec: Spec, raw: Examples, start: Learned | None) -> Scaling:
+    """Measured on the rows, which also refuses what lies outside a column's support; then that of `start`, if there is one."""
+    scaling = Scaling.fit(spec, raw)
+    return scaling if start is None else Scaling.from_state(spec, start.scaling.state())
+
+
+def _reading(model: Any, request: Request, start: Learned | None) -> dict[str, Any]:
     """The arguments of `prepare`."""
+    if start is not None:
+        said = [name for name, value in request.reading.items() if value and name != "missing"]
+        if said:
+            raise OptionError(f"start= brings its columns and their roles; leave out {', '.join(said)}")
+        return {"spec": start.spec, "missing": request.reading["missing"]}
     kind = registry.models[model] if isinstance(model, str) else model
     reading = dict(request.reading)
     for name in ("target", "weight"):

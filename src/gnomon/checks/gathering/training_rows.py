@@ -66,7 +66,7 @@ def _again(learned: Learned, path: str) -> tuple[Examples | None, list[str]]:
         request = Request(**(told | ({"validation": 0} if own else {})))
     except TypeError:  # a run written before the recipe said all this
         return None, ["the training rows are not read again: the run does not say how the fit read them"]
-    found = supply(type(learned.model), path, request)
+    found = supply(type(learned.model), path, request, None if request.start is None else learned)
     if found.facts["data"]["sha256"] != learned.info["data"].get("sha256"):
         return None, [f"the training rows are not at hand: '{path}' has changed since the fit"]
     return found.raw, [f"{len(found.raw):,} training rows were read again from '{path}'" + ("" if own else ", split as in the fit")]
