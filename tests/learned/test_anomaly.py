@@ -41,7 +41,7 @@ HAS = {
     "flow": ("density", "latent"),
     "autoencoder": ("reconstruction", "latent"),
     "vae": ("reconstruction", "bound", "latent"),
-    "two_stage": ("reconstruction", "latent"),
+    "two_stage": ("reconstruction", "bound", "latent"),
 }
 
 

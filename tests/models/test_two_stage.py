@@ -114,13 +114,41 @@ def test_samples_lie_where_the_data_do(base: str) -> None:
     assert made["mixture"] < 0.15 and (base == "vae" or made["mixture"] < 0.6 * made["gaussian"])
 
 
+@pytest.mark.parametrize("density", ["flow", "mixture", "vae"])
+def test_the_bound_is_below_the_probability_summed_over_codes(density: str) -> None:
+    learned = gnomon.fit(
+        "two_stage", ring(), options={"density": density, "latent": 2}, epochs=10, batch_size=32, progress=False, lr=5e-3
+    )  # fmt: skip
+    model, batch = learned.model, learned.scaling.forward(learned.read(ring(6, 1)))
+    draws = 500 if density == "vae" else 4000
+    torch.manual_seed(0)
+    with torch.no_grad():
+        end = 6 * float(model.spread.max())
+        line = torch.linspace(-end, end, 201)
+        codes = torch.cartesian_prod(line, line) + model.centre
+        prior = model.log_prior(codes) + 2 * math.log(2 * end / 200)
+        exact = torch.stack([(model.base.likelihood(codes).log_prob(x.expand(len(codes), -1)) + prior).logsumexp(0) for x in batch.x])
+    value, error = model.log_prob_bound(batch, samples=draws)
+    slack = 0.3 if density == "vae" else 0.02  # a second VAE tells a bound on p(code), with noise of its own
+    assert ((value - exact).abs() < 5 * error + slack).all(), (value - exact, error)
+    few = torch.stack([model.log_prob_bound(batch, samples=1)[0] for _ in range(100)]).mean(0)
+    assert (few < value + slack).all() and few.mean() < value.mean()
+    own = model.base.log_prob_bound(batch, samples=draws)[0]
+    assert own.mean() < value.mean()  # the density is what codes look like; the prior is not
+
+
+def test_codes_that_are_points_have_no_bound() -> None:
+    assert "log_prob_bound" in abilities(TwoStage(Spec(Vector.real(3)), **SMALL))
+    assert "log_prob_bound" not in abilities(TwoStage(Spec(Vector.real(3)), base="autoencoder", **SMALL))
+
+
 @pytest.mark.parametrize("density", ["flow", "mixture", "gaussian", "vae"])
 def test_every_density_is_saved_and_loaded_and_repeats(density: str, tmp_path: Path) -> None:
     small = {"density_options": {"transforms": 2, "hidden": (8,), "bins": 4}} if density == "flow" else {}
     table = {"a": ring(200)[:, 0], "b": ring(200)[:, 1], "c": ring(200)[:, 2], "kind": np.arange(200) % 2}
     learned = gnomon.fit("two_stage", table, given=["kind"], options={"density": density, **SMALL, **small}, **QUICK)
     again = gnomon.load(learned.save(tmp_path / "run"))
-    assert again.abilities == ("sample", "encode", "decode", "reconstruct", "score")
+    assert again.abilities == ("sample", "log_prob_bound", "encode", "decode", "reconstruct", "score")
     given = {"kind": np.arange(10) % 2}
     assert learned.sample(10, given=given).equals(again.sample(10, given=given))
     np.testing.assert_array_equal(learned.score(table), again.score(table))

@@ -51,6 +51,28 @@ def levels_for(codes: int) -> tuple[int, ...]:
     return min((levels for levels in found if math.prod(levels) >= codes), key=lambda levels: (math.prod(levels), -min(levels)))
 
 
+def falling_levels_for(codes: int, axes: int) -> tuple[int, ...]:
+    """The levels of that many axes, each about half of those before it, for numbers of which the first tell the most.
+
+    At least so many codes, and at most a quarter more. Of four axes or more the first has about four times the levels of the last.
+
+    Example:
+        >>> falling_levels_for(512, 3), falling_levels_for(512, 2), falling_levels_for(64, 2), falling_levels_for(5, 1)
+        ((16, 8, 4), (32, 16), (11, 6), (5,))
+    """
+    if codes < 2 or not 1 <= axes <= math.log2(codes):
+        raise OptionError(f"a quantiser wants at least 2 codes and 2 levels for each axis; got {codes} codes for {axes} axes")
+    step = min(1.0, 2.0 / max(1, axes - 1))
+    ideal = [math.log2(codes) / axes + step * (0.5 * (axes - 1) - axis) for axis in range(axes)]
+    near = [[level for level in range(math.floor(2**bits) - 1, math.ceil(2**bits) + 3) if level >= 2] for bits in ideal]
+    found = [levels for levels in itertools.product(*near) if codes <= math.prod(levels) <= 1.25 * codes + 1]
+
+    def apart(levels: tuple[int, ...]) -> float:
+        return math.prod(levels) / codes - 1 + sum((math.log2(a) - b) ** 2 for a, b in zip(levels, ideal, strict=True))
+
+    return min(found, key=apart)
+
+
 class FSQ(nn.Module):
     """Finite scalar quantisation: each number of a vector is rounded to one of few levels, and the code is the combination.
 
@@ -64,6 +86,9 @@ class FSQ(nn.Module):
         reach: None to bring numbers between -1 and 1 as said above; else how far they reach from zero, one for each number, and they are
             cut off there (for the later stages of a `ResidualQuantiser`).
         balance: factor on the squared distance, from what even numbers have, of the means and second moments of a batch; 0 for none.
+        wider: factor on the spread of the normal distribution function with which `begin` starts. Levels of equal probability are wide
+            where vectors are rare; above one they are more alike in width, which tells vectors with a smaller squared error, and codes
+            in the middle are likelier than others (widths alone would have it at the square root of three).
 
     Attributes:
         size: numbers in a vector.
@@ -75,7 +100,8 @@ class FSQ(nn.Module):
     Raises:
         OptionError: fewer than two levels.
 
-    Reference: Mentzer et al. 2023, https://arxiv.org/abs/2309.15505; here with levels of equal probability.
+    Reference: Mentzer et al. 2023, https://arxiv.org/abs/2309.15505; here with levels of equal probability. Widths: Panter & Dite 1951,
+    https://doi.org/10.1109/JRPROC.1951.230419
 
     Example:
         >>> quantiser = FSQ((2, 4))
@@ -92,11 +118,14 @@ class FSQ(nn.Module):
     places: Tensor
     reach: Tensor
 
-    def __init__(self, levels: Sequence[int], *, reach: Sequence[float] | None = None, balance: float = 0.0) -> None:
+    def __init__(self, levels: Sequence[int], *, reach: Sequence[float] | None = None, balance: float = 0.0, wider: float = 1.0) -> None:
         super().__init__()
         if not levels or min(levels) < 2:
             raise OptionError(f"an FSQ wants at least two levels for each number; got levels={tuple(levels)}")
         self.size, self.codes, self.depth, self.balance, self.squashes = len(levels), math.prod(levels), 1, balance, reach is None
+        if not wider > 0:
+            raise OptionError(f"the factor 'wider' of an FSQ must be above 0; got {wider}")
+        self.wider = wider
         places = [math.prod(levels[i + 1 :]) for i in range(len(levels))]
         self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
         self.register_buffer("places", torch.tensor(places), persistent=False)
@@ -123,7 +152,7 @@ class FSQ(nn.Module):
         unit = torch.eye(self.size, dtype=rows.dtype, device=rows.device)
         least = _LEAST * covariance.diagonal().mean() + torch.finfo(torch.float32).tiny
         lower = torch.linalg.cholesky_ex(covariance + least * unit).L
-        self.mixing.copy_(torch.linalg.solve_triangular(lower, unit, upper=False).mT * math.sqrt(0.5))
+        self.mixing.copy_(torch.linalg.solve_triangular(lower, unit, upper=False).mT * (math.sqrt(0.5) / self.wider))
         self.centre.copy_(rows.mean(0))
 
     def told(self, z: Float[Tensor, "*batch size"]) -> Float[Tensor, "*batch size"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,7 +18,7 @@ from gnomon.errors import OptionError
 from gnomon.models.autoencoder import Autoencoder
 from gnomon.models.base import Loss, Model, Player, fits
 from gnomon.models.flow import Flow
-from gnomon.models.latent import LatentModel
+from gnomon.models.latent import LatentModel, repeated
 from gnomon.models.mixture_density import MixtureDensity
 from gnomon.models.vae import VAE
 from gnomon.options import parse, unknown
@@ -30,6 +31,19 @@ _DENSITIES: dict[str, tuple[type[Model], dict[str, Any]]] = {
     "vae": (VAE, {}),
 }
 _BLUR = 0.01  # of codes that are points, in units of their spread: a code that never varies has no density
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """The density of codes for n conditions."""
+
+    model: TwoStage
+    given: Tensor | Ragged | None
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """``(draws, n, latent) -> (draws, n)`` in nats."""
+        given = None if self.given is None else repeated(self.given, len(z))
+        return self.model.log_prior(z.flatten(0, 1), given).view(z.shape[:-1])
 
 
 class TwoStage(Model):
@@ -98,6 +112,8 @@ class TwoStage(Model):
         self.register_buffer("spread", torch.ones(self.base.latent))
         self.whole = self.base.whole
         self.dequantises, self.separable = self.base.dequantises, self.base.separable  # type: ignore[misc]
+        if base != "vae":
+            self.log_prob_bound = None  # type: ignore[assignment,method-assign]  # codes that are points leave nothing to be weighted
         self.adopted = False
         self.stage: int | None = None
         self._rows: Examples | None = None
@@ -212,6 +228,18 @@ class TwoStage(Model):
     def log_prior(self, z: Tensor, given: Tensor | Ragged | None = None) -> Tensor:
         """log p(code) by the density, of a second VAE a lower bound: ``(n, latent) -> (n,)`` in nats."""
         return -self._improbable(z, given)
+
+    def log_prob_bound(self, batch: Examples, samples: int = 256) -> tuple[Tensor, Tensor]:
+        """Of a VAE the bound on log p(x | given) whose codes come from the density; see `VAE.log_prob_bound`. An autoencoder has none.
+
+        Args:
+            batch: n examples.
+            samples: weighted draws of each.
+
+        Returns:
+            The bound and its standard error, each ``(n,)``, nats.
+        """
+        return self.base.log_prob_bound(batch, samples, prior=lambda given, rows: _Codes(self, given))  # type: ignore[operator]
 
     def draw_codes(self, batch: Examples) -> Tensor:
         """Codes of examples as the density is shown them, ``(n, latent)``, without gradient: of a VAE a draw from q(z | x)."""

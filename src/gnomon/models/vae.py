@@ -6,6 +6,7 @@ Likelihoods are chosen by `models.latent`, densities of codes are in `priors` an
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,6 +23,7 @@ from gnomon.options import unknown
 
 __all__ = ["VAE", "Gaussian", "kl"]
 
+Prior = Callable[[Tensor | Ragged | None, int], Any]
 Objective = Literal["elbo", "iwae", "dreg", "mmd", "tc"]
 
 _FREE_OF_TEXTS = 0.5
@@ -247,7 +249,7 @@ class VAE(LatentModel):
         return self._prior(given, len(z)).log_prob(z)
 
     @torch.no_grad()
-    def log_prob_bound(self, batch: Examples, samples: int = 256) -> tuple[Tensor, Tensor]:
+    def log_prob_bound(self, batch: Examples, samples: int = 256, *, prior: Prior | None = None) -> tuple[Tensor, Tensor]:
         """The importance-weighted lower bound on log p(x | given), log 1/k sum_i p(x, z_i) / q(z_i | x).
 
         It rises towards log p with the number of samples k and equals the evidence lower bound in the mean for k = 1. Memory
@@ -256,6 +258,8 @@ class VAE(LatentModel):
         Args:
             batch: n examples.
             samples: k.
+            prior: another density of codes than the model's own: n conditions (or None) and n to what has a `log_prob` of codes
+                ``(*, n, latent)``.
 
         Returns:
             The bound and its standard error (first order in the spread of the weights; infinite for k = 1), each ``(n,)``, nats.
@@ -265,7 +269,9 @@ class VAE(LatentModel):
         if samples < 1:
             raise OptionError(f"log_prob_bound needs at least 1 sample; got {samples}")
         rows = max(1, _AT_ONCE // self._width(batch))
-        parts = [self._bound(batch[start : start + rows], samples, rows) for start in range(0, max(1, len(batch)), rows)]
+        parts = [
+            self._bound(batch[start : start + rows], samples, rows, prior or self._prior) for start in range(0, max(1, len(batch)), rows)
+        ]
         value, error = (torch.cat(each) for each in zip(*parts, strict=True))
         return value, error
 
@@ -279,10 +285,10 @@ class VAE(LatentModel):
         logits = getattr(self.prior_of, "logits", None)
         return max(1, each, 0 if logits is None else 2 * len(logits))
 
-    def _bound(self, batch: Examples, samples: int, rows: int) -> tuple[Tensor, Tensor]:
+    def _bound(self, batch: Examples, samples: int, rows: int, prior_of: Prior) -> tuple[Tensor, Tensor]:
         """The bound of few examples and its error, `rows` codes at a time."""
         n = len(batch)
-        posterior, prior = self.posterior(batch.x, batch.given), self._prior(batch.given, n)
+        posterior, prior = self.posterior(batch.x, batch.given), prior_of(batch.given, n)
         at_once = max(1, rows // max(1, n))
         first = second = posterior.mean.new_full((n,), -math.inf)
         for start in range(0, samples, at_once):

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from gnomon import networks
-from gnomon.blocks.quantisers import FSQ, Quantised, ResidualQuantiser, VectorQuantiser, levels_for
+from gnomon.blocks.columns import ColumnFeatures
+from gnomon.blocks.quantisers import FSQ, Quantised, ResidualQuantiser, VectorQuantiser, falling_levels_for, levels_for
 from gnomon.data import Examples, Image, Kind, Ragged, Spec, Vector
 from gnomon.errors import OptionError
-from gnomon.models.base import Loss, Model, Player, applied, wants
+from gnomon.models.base import Loss, Model, Player, applied, tensor, wants
 from gnomon.models.code_prior import CodePrior
 from gnomon.models.latent import LATENT_KINDS, LatentModel, LatentSpread, Likelihood
+from gnomon.models.principal_path import PrincipalPath
 from gnomon.networks.images import stages
 from gnomon.options import parse, unknown
 
@@ -27,6 +29,8 @@ Quantiser = Literal["fsq", "vq", "residual"]
 _SIZE = 8  # numbers in a vector of a table
 _MOST = 16  # codes per example where no grid says how many
 _STEP = 0.01  # of the running frequency of codes
+_WIDER = 1.25  # of what a linear way tells: a third less squared error at the start than with codes alike, and still nearly all in use
+_WEIGHTS = 2**21  # of a linear way at most; where examples are larger there is none
 _SEEN = 1e-3  # of the frequency of codes alike: a code that is rarer is not in use
 
 
@@ -36,6 +40,9 @@ class VQVAE(LatentModel):
     Stage one minimises -log p(x | codes) in nats per example, gradients passing straight through the quantiser, and stage two
     -log p(codes). Together they bound the density of data, log p(x) >= log p(x | codes(x)) + log p(codes(x)). Images have a grid of
     codes. Both stages have as many epochs as a fit is told.
+
+    For columns of numbers and for pixels the default networks of "fsq" have a linear way beside them, which starts as the principal
+    components of the data in finer levels the more they vary: training begins at what a linear code of as many bits tells.
 
     Args:
         spec: x a Vector, an Image, a Set or Tokens; given, if any, is shown to encoder, decoder and prior: the density is p(x | given).
@@ -98,7 +105,6 @@ class VQVAE(LatentModel):
         size: float = 1.0,
     ) -> None:
         kind = wants(spec, LATENT_KINDS, by="VQVAE")
-        made = _quantiser(quantiser, codes, latent, depth, commitment, balance)
         spread = ("optimal" if isinstance(kind, (Vector, Image)) else "example") if spread is None else spread
         plain = encoder in (None, "conv") and decoder in (None, "deconv")
         if positions is None and isinstance(kind, Image) and plain:
@@ -108,10 +114,15 @@ class VQVAE(LatentModel):
         positions = _usual(kind) if positions is None else positions
         if positions < 1:
             raise OptionError(f"option 'positions' of VQVAE must be at least 1; got {positions}")
+        straight = quantiser == "fsq" and encoder is None and decoder is None and _is_numbers(kind, likelihood, spread)
+        straight = straight and positions * len(levels_for(codes)) * math.prod(kind.shape) <= _WEIGHTS
+        levels = _levels(codes, kind, positions) if straight else levels_for(codes)
+        made = _quantiser(quantiser, codes, levels, latent, depth, commitment, balance, _WIDER if straight else 1.0)
         super().__init__(
             spec, latent=positions * made.size, spread=spread, likelihood=likelihood, encoder=encoder, decoder=decoder, net=net, size=size
         )
         self.quantiser, self.positions, self.codes = made, positions, made.codes
+        self.straight = PrincipalPath(kind.shape, positions=positions, size=made.size) if straight else None
         self.prior = ConditionedPrior(spec, made.codes, positions * made.depth, size=size, options=prior or {})
         self.register_buffer("frequency", torch.full((made.depth, made.codes), 1.0 / made.codes))
         self.stage: int | None = None
@@ -146,8 +157,14 @@ class VQVAE(LatentModel):
         rows = examples[:2048].to(self.device)
         if len(rows):
             with torch.no_grad():
-                parts = [self._encoded(rows[start : start + 256]) for start in range(0, len(rows), 256)]
-                self.quantiser.begin(torch.cat(parts))
+                if self.straight is not None:
+                    self.straight.start_reading(tensor(rows.x))
+                parts = [rows[start : start + 256] for start in range(0, len(rows), 256)]
+                self.quantiser.begin(torch.cat([self._encoded(part) for part in parts]))
+                if self.straight is not None:
+                    z = [self._quantised(part).vectors.flatten(1) for part in parts]
+                    told = [self.decode(code, part.given) for code, part in zip(z, parts, strict=True)]
+                    self.straight.start_telling(torch.cat(z), tensor(rows.x) - torch.cat(told))
 
     def loss(self, batch: Examples) -> Loss:
         """-log p(x | codes) in nats, and what draws vectors to their codes; `perplexity` and `used` tell of the codes taken lately."""
@@ -179,6 +196,12 @@ class VQVAE(LatentModel):
     def vectors(self, indices: Tensor) -> Tensor:
         """The vectors by which codes are told to the decoder: ``(n, positions · depth) -> (n, positions · latent)``."""
         return self.quantiser.vectors(indices.unflatten(1, (self.positions, self.quantiser.depth))).flatten(1)
+
+    def likelihood(self, z: Tensor, given: Tensor | Ragged | None = None) -> Any:
+        """The density of examples given vectors of codes: ``z (n, positions · latent)``, n conditions; the density is one of n examples."""
+        if self.straight is None:
+            return super().likelihood(z, given)
+        return self.head(applied(self.decoder, z, self.condition(given, len(z))) + self.straight.tell(z))
 
     def encode(self, batch: Examples) -> Tensor:
         """The vectors of the codes of each example, ``(n, positions · latent)``: what `decode` takes. The codes are `indices`."""
@@ -228,6 +251,8 @@ class VQVAE(LatentModel):
     def _encoded(self, batch: Examples) -> Tensor:
         """``(n, positions, latent)`` before the quantiser."""
         raw = applied(self.encoder, self.read(batch.x), self.condition(batch.given, len(batch)))
+        if self.straight is not None:
+            raw = raw + self.straight.read(tensor(batch.x))
         return raw.unflatten(-1, (self.positions, self.quantiser.size))
 
     def _quantised(self, batch: Examples) -> Quantised:
@@ -271,13 +296,32 @@ def _usual(kind: Kind) -> int:
     return min(_MOST, -(-len(kind) // 2)) if isinstance(kind, Vector) else _MOST
 
 
+def _is_numbers(kind: Kind, likelihood: Likelihood | None, spread: LatentSpread) -> bool:
+    """Whether what the decoder gives is the mean of each number of an example, and nothing else."""
+    if likelihood not in (None, "gaussian") or spread == "example" or not isinstance(kind, (Vector, Image)):
+        return False
+    return kind.levels != 2 or likelihood is not None if isinstance(kind, Image) else ColumnFeatures(kind).plain
+
+
+def _levels(codes: int, kind: Vector | Image, positions: int) -> tuple[int, ...]:
+    """The levels of numbers that fall off: no more numbers than columns, where two for each code do."""
+    axes = len(levels_for(codes))
+    return falling_levels_for(codes, max(min(axes, 2), min(axes, -(-math.prod(kind.shape) // positions))))
+
+
 def _quantiser(
-    name: str, codes: int, latent: int | None, depth: int | None, commitment: float | None, balance: float | None
+    name: str,
+    codes: int,
+    levels: tuple[int, ...],
+    latent: int | None,
+    depth: int | None,
+    commitment: float | None,
+    balance: float | None,
+    wider: float,
 ) -> FSQ | VectorQuantiser | ResidualQuantiser:
     """The quantiser of that name. Raises OptionError for what cannot be."""
     if name not in get_args(Quantiser):
         raise OptionError(unknown("quantiser", name, get_args(Quantiser), owner="VQVAE"))
-    levels = levels_for(codes)
     without = {"fsq": {"depth": depth, "commitment": commitment}, "vq": {"depth": depth, "balance": balance}}
     for option, value in without.get(name, {"balance": balance}).items():
         if value is not None:
@@ -287,7 +331,7 @@ def _quantiser(
     if name == "fsq":
         if latent not in (None, len(levels)):
             raise OptionError(f"{codes} codes of quantiser 'fsq' are told by {len(levels)} numbers; leave 'latent' out, or use 'vq'")
-        return FSQ(levels, balance=0.1 if balance is None else balance)
+        return FSQ(levels, balance=0.1 if balance is None else balance, wider=wider)
     if depth is not None and depth < 1:
         raise OptionError(f"option 'depth' of VQVAE must be at least 1; got {depth}")
     size, own = _SIZE if latent is None else latent, {} if commitment is None else {"commitment": commitment}
