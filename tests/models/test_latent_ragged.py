@@ -152,11 +152,19 @@ def test_texts_in_the_shell(tmp_path: Path) -> None:
         ("encode", [str(tmp_path / "words.txt")], "z.parquet"),
         ("decode", [str(tmp_path / "z.parquet")], "d.parquet"),
         ("score", [str(tmp_path / "words.txt"), "--anomaly"], "score.csv"),
+        ("score", [str(tmp_path / "words.txt"), "--direction", "both"], "both.csv"),
+        ("explore", [str(tmp_path / "words.txt"), "--steps", "3"], "looks"),
     ):
         assert main([verb, str(tmp_path / "run"), *more, "-o", str(tmp_path / out)]) == 0, verb
     assert len((tmp_path / "s.txt").read_text(encoding="utf-8").splitlines()) == 5
     table = gnomon.data.read(tmp_path / "score.csv").columns
     assert table.num_rows == len(WORDS) and set(table.column_names) >= {"log_prob_bound", "anomaly", "p_value"}
+    assert "p_value" in gnomon.data.read(tmp_path / "both.csv").columns.column_names  # a direction implies --anomaly
+    assert sorted(path.name for path in (tmp_path / "looks").iterdir()) == ["interpolations.csv", "map.png", "traversals.csv"]
+    assert gnomon.data.read(tmp_path / "looks" / "interpolations.csv").columns.column_names == ["text"]
+    for verb, more in (("explore", ["--steps", "1"]), ("score", ["--anomaly-by", "latent", "--samples", "3"])):
+        assert main([verb, str(tmp_path / "run"), str(tmp_path / "words.txt"), *more, "-o", str(tmp_path / "none")]) != 0
+        assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow

@@ -137,6 +137,18 @@ def test_the_bound_is_below_the_probability_summed_over_codes(density: str) -> N
     assert own.mean() < value.mean()  # the density is what codes look like; the prior is not
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"latent": 3, "base_options": {"latent": 2}}, "'latent' of TwoStage is said twice"),
+        ({"density": "gaussian", "density_options": {"components": 3}}, "has one component"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        TwoStage(Spec(Vector.real(3)), **options)
+
+
 def test_codes_that_are_points_have_no_bound() -> None:
     assert "log_prob_bound" in abilities(TwoStage(Spec(Vector.real(3)), **SMALL))
     assert "log_prob_bound" not in abilities(TwoStage(Spec(Vector.real(3)), base="autoencoder", **SMALL))

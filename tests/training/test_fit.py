@@ -370,3 +370,8 @@ def test_a_compiled_loss_learns_the_same() -> None:
     compiled = gnomon.fit("regressor", "diabetes", compile="on", **told)
     assert compiled.info["decisions"]["settings"]["compile"] and not plain.info["decisions"]["settings"]["compile"]
     assert compiled.history[-1]["validation/loss"] == pytest.approx(plain.history[-1]["validation/loss"], rel=1e-4)
+
+
+def test_one_training_row_is_enough_to_run() -> None:
+    learned = gnomon.fit("autoencoder", np.random.default_rng(0).normal(size=(2, 3)), epochs=1, progress=False)
+    assert learned.info["split"]["train"] == 1 and len(learned.history) == 1

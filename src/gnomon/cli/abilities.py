@@ -53,7 +53,9 @@ def score(
     out: Out,
     anomaly: Annotated[bool, typer.Option("--anomaly", help="Also write anomaly (larger is stranger) and p_value.")] = False,
     anomaly_by: Annotated[str | None, typer.Option(metavar="WAY", help=f"{HOW_STRANGE} Implies --anomaly.")] = None,
-    direction: Annotated[str, typer.Option(metavar="high|low|both", help="Which scores p_value calls strange.")] = "high",
+    direction: Annotated[
+        str, typer.Option(metavar="high|low|both", help="Which scores p_value calls strange (others than high imply --anomaly).")
+    ] = "high",
     label: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Column that tells the anomalies: print how well they are found (implies --anomaly)."),
@@ -77,7 +79,9 @@ def score(
     """
     new_target(out, overwrite)
     learned = _load(run, device)
-    anomaly = anomaly or anomaly_by is not None or label is not None
+    anomaly = anomaly or anomaly_by is not None or label is not None or direction != "high"
+    if anomaly_by is not None and samples is not None:
+        raise OptionError("--samples is for the bound that is written without --anomaly-by; leave one of the two out")
     truth = None if label is None else _truth(learned, data, label)
     raw = learned.read(data if truth is None else truth[0], density=True)
     columns: dict[str, Any] = {}

@@ -30,7 +30,7 @@ def explore(
 ) -> None:
     """Draw a map of the codes, what each number of a code does, and walks from example to example.
 
-    Writes map.png, and for images traversals.png and interpolations.png, for tables the same walks as .csv.
+    Writes map.png, and for images traversals.png and interpolations.png, for tables and texts the same walks as .csv.
 
     \b
     Examples:
@@ -38,11 +38,13 @@ def explore(
       gnomon explore runs/events events.parquet -o latent/ --label particle
     """
     from gnomon.checks import latent_pictures
-    from gnomon.data import Image, Vector
+    from gnomon.data import Image, Tokens, Vector
     from gnomon.learned import Latent, load
+    from gnomon.options import whole
 
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not overwrite)):
         raise RunError(f"'{out}' already exists and is not empty; choose another folder or add --overwrite")
+    steps = whole(steps, "--steps", least=2)
     learned = load(run, device=device)
     raw = learned.read(data)
     latent = Latent(learned, raw)
@@ -57,14 +59,14 @@ def explore(
             out / "interpolations.png", dpi=150
         )
         written += [out / "traversals.png", out / "interpolations.png"]
-    elif isinstance(learned.spec.x, Vector):
+    elif isinstance(learned.spec.x, (Vector, Tokens)):
         written += _tables(latent, raw, out, steps, spherical)
     for path in written:
         print(path)
 
 
 def _tables(latent: Any, raw: Any, out: Path, steps: int, spherical: bool) -> list[Path]:
-    """The walks of a table, as tables."""
+    """The walks of a table or of texts, as tables."""
     import pyarrow as pa
 
     from gnomon.data import write
@@ -78,10 +80,18 @@ def _tables(latent: Any, raw: Any, out: Path, steps: int, spherical: bool) -> li
     }
     written = []
     for name, parts in tables.items():
-        made = [part if isinstance(part, pa.Table) else pa.table({f"x{i}": part[:, i] for i in range(part.shape[1])}) for part in parts]
-        write(pa.concat_tables(made), out / f"{name}.csv", overwrite=True)
+        write(pa.concat_tables([_table(part) for part in parts]), out / f"{name}.csv", overwrite=True)
         written.append(out / f"{name}.csv")
     return written
+
+
+def _table(part: Any) -> Any:
+    """Examples as a table: as they are, columns x0, x1, … of an array, or texts as one column."""
+    import pyarrow as pa
+
+    if isinstance(part, pa.Table):
+        return part
+    return pa.table({"text": part} if isinstance(part, list) else {f"x{i}": part[:, i] for i in range(part.shape[1])})
 
 
 def _first_condition(given: Any) -> Any:

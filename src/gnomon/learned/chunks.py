@@ -34,7 +34,7 @@ def rows_of(kind: Kind, given: Kind | None = None) -> int:
 def each(
     work: Work, examples: Examples, rows: int, *, device: torch.device, seed: tuple[str, int] | None = None
 ) -> tuple[Tensor | Ragged, ...]:
-    """`work` on chunks of exactly `rows` examples (the last one filled up with copies of its last), joined on the host.
+    """`work` on chunks of exactly `rows` examples (the last one filled up, see `_filled`), joined on the host.
 
     Args:
         work: chunk to one or more outputs with `rows` rows each.
@@ -52,7 +52,7 @@ def each(
     for number, start in enumerate(range(0, total, rows)):
         part, kept = examples[start : start + rows], min(rows, total - start)
         if kept < rows:
-            part = part[torch.arange(rows).clamp(max=kept - 1)]
+            part = _filled(part, rows)
         if seed is not None:
             reseed(mix(*seed, number), device)
         outputs = work(part)
@@ -65,6 +65,19 @@ def each(
             else:
                 whole[i][start : start + kept] = output[:kept]
     return tuple(Ragged.cat(parts) if parts else values for values, parts in zip(whole, ragged, strict=True))
+
+
+def _filled(part: Examples, rows: int) -> Examples:
+    """A chunk with copies of its last example up to `rows`; a set or text is copied with its first element alone, which costs little."""
+    index = torch.arange(rows).clamp(max=len(part) - 1)
+    made = {role: _short_copies(values, rows) if isinstance(values, Ragged) else values[index] for role, values in part.roles()}
+    return Examples(**made)  # type: ignore[arg-type]
+
+
+def _short_copies(values: Ragged, rows: int) -> Ragged:
+    last = values[len(values) - 1 :]
+    first = Ragged(last.values[:1], last.lengths.clamp(max=1))
+    return Ragged.cat([values, *[first] * (rows - len(values))])
 
 
 def usable_device(name: str | torch.device) -> torch.device:

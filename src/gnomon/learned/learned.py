@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from gnomon.data import Examples, Label, Ragged, Scaling, Sequence, Set, Spec, Vector, as_table, decode, join, prepare
-from gnomon.errors import AbilityError, DataError, RunError
+from gnomon.errors import AbilityError, RunError
 from gnomon.learned import runs
 from gnomon.learned.anomaly import OWN, By, Calibration, Direction, HeldOut, calibrated, demand_way, scores_of
 from gnomon.learned.chunks import Work, dropout_layers, each, evaluating, rows_of, usable_device
+from gnomon.learned.codes import read_codes
 from gnomon.learned.conditions import encode_conditions
 from gnomon.learned.units import BOUND_LATTICE, LATTICE, draws, log_density, predicted
 from gnomon.models import Model, abilities
@@ -268,11 +269,12 @@ class Learned:
         Args:
             z: codes ``(n, k)`` as `encode` gives them.
             given: the condition, as for `sample`.
+
+        Raises:
+            DataError: the codes are no finite numbers, or of another shape.
         """
         self._demand("decode")
-        codes = torch.as_tensor(np.asarray(z), dtype=torch.float32)
-        if codes.dim() != 2 or not len(codes):
-            raise DataError(f"decode wants codes of shape (n, k); got {tuple(codes.shape)}")
+        codes = read_codes(z, getattr(self.model, "latent", None))
         wanted = encode_conditions(self.spec.given, given, len(codes), absent=self._may_be_absent)
 
         def work(part: Examples) -> Outputs:

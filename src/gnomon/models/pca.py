@@ -87,6 +87,11 @@ class PCA(Model):
         self.register_buffer("variances", torch.zeros(kept))
         self.register_buffer("noise", torch.zeros(()))
 
+    @property
+    def latent(self) -> int:
+        """Length of a code: how many components are kept."""
+        return len(self.directions)
+
     def players(self) -> tuple[Player, ...]:
         """None: it is solved."""
         return ()

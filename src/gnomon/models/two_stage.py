@@ -101,6 +101,10 @@ class TwoStage(Model):
             raise OptionError(unknown("base", base, _BASES, owner="TwoStage"))
         if density not in _DENSITIES:
             raise OptionError(unknown("density", density, _DENSITIES, owner="TwoStage"))
+        if latent is not None and "latent" in (base_options or {}):
+            raise OptionError("option 'latent' of TwoStage is said twice, there and in base_options; leave one of them out")
+        if density == "gaussian" and "components" in (density_options or {}):
+            raise OptionError("density='gaussian' of TwoStage has one component; use density='mixture', or leave 'components' out")
         own = {"size": size, **({} if latent is None else {"latent": latent}), **(base_options or {})}
         self.base = _BASES[base](spec, **parse(_BASES[base], own, name=f"base '{base}'"))
         kind, usual = _DENSITIES[density]
@@ -108,6 +112,7 @@ class TwoStage(Model):
             usual = {**usual, "dropout": 0.0}  # every epoch draws the codes anew: they cannot be learned by heart
         of_codes = Spec(Vector.real(self.base.latent), given=spec.given)
         self.density = kind(of_codes, **parse(kind, {"size": size, **usual, **(density_options or {})}, name=f"density '{density}'"))
+        self.latent = self.base.latent
         self.register_buffer("centre", torch.zeros(self.base.latent))
         self.register_buffer("spread", torch.ones(self.base.latent))
         self.whole = self.base.whole

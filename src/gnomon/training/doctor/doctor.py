@@ -82,7 +82,8 @@ class Doctor:
         self._probe = train[:PROBE]
         if not self._rivals and len(train):
             self._chunks = self._losses()
-            self._levels[self.game.sides[0].player.name] = Level.of(self._chunks)
+            if self._chunks:  # one row cannot be cut into parts
+                self._levels[self.game.sides[0].player.name] = Level.of(self._chunks)
         return self.findings.take()
 
     def due(self, turn: int) -> bool:
