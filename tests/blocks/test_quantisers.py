@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from gnomon.blocks.quantisers import FSQ, ResidualQuantiser, VectorQuantiser, k_means, levels_for
+from gnomon.blocks.quantisers import FSQ, ResidualQuantiser, VectorQuantiser, falling_levels_for, k_means, levels_for
 from gnomon.errors import OptionError
 
 
@@ -69,6 +69,21 @@ def test_an_fsq_makes_all_codes_of_correlated_normal_numbers_alike() -> None:
     counts = torch.bincount(quantiser.eval()(z).indices.flatten(), minlength=64).double()
     chi_squared = float((counts - 625).square().sum() / 625)
     assert chi_squared < 63 + 5 * math.sqrt(2 * 63)
+
+
+def test_wider_levels_tell_normal_numbers_with_a_smaller_error() -> None:
+    z = torch.randn(40_000, 1, generator=torch.Generator().manual_seed(0))
+    missed, most = {}, {}
+    for wider in (1.0, 1.25, math.sqrt(3.0)):
+        quantiser = FSQ((16,), wider=wider)
+        quantiser.begin(z)
+        index = quantiser.eval()(z).indices[:, 0]
+        counts = torch.bincount(index, minlength=16).double()
+        means = torch.zeros(16).index_add(0, index, z[:, 0]) / counts.float()
+        missed[wider], most[wider] = float((z[:, 0] - means[index]).square().mean()), float(counts.max() / counts.min())
+    assert missed[math.sqrt(3.0)] < 0.85 * missed[1.25] < 0.85 * 0.85 * missed[1.0]
+    assert missed[math.sqrt(3.0)] == pytest.approx(math.sqrt(3.0) * math.pi / 2 / 16**2, rel=0.15)  # Panter & Dite
+    assert most[1.0] < 1.3 < most[1.25] < most[math.sqrt(3.0)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -214,6 +229,15 @@ def test_levels_come_to_at_least_the_codes_that_were_wished() -> None:
     assert levels_for(512) == (8, 8, 8)
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3, 4, 6])
+def test_falling_levels_fall_and_come_to_at_least_the_codes_that_were_wished(axes: int) -> None:
+    for codes in (2, 3, 9, 64, 100, 512, 1000, 4096, 65536):
+        if 8 ** (axes - 2) < codes and 2 ** (2 * axes - 1) <= codes:
+            levels = falling_levels_for(codes, axes)
+            assert len(levels) == axes and codes <= math.prod(levels) <= 1.25 * codes + 1 and min(levels) >= 2
+            assert list(levels) == sorted(levels, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -224,6 +248,8 @@ def test_levels_come_to_at_least_the_codes_that_were_wished() -> None:
         (lambda: ResidualQuantiser([]), "residual"),
         (lambda: ResidualQuantiser([VectorQuantiser(4, 2), VectorQuantiser(4, 3)]), "one size"),
         (lambda: levels_for(1), "2 codes"),
+        (lambda: falling_levels_for(8, 4), "2 levels for each"),
+        (lambda: FSQ((4,), wider=0.0), "wider"),
     ],
 )
 def test_what_cannot_be_is_named(build: Any, words: str) -> None:

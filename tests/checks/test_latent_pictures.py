@@ -71,8 +71,10 @@ def test_what_cannot_be_drawn_is_said() -> None:
     learned, x = fitted((8,))
     with pytest.raises(DataError, match="rows of 3 images; got 4"):
         strips(x[:4], learned.spec.x, 3)
-    with pytest.raises(DataError, match="two examples or more, with a label each; got 40 with 3"):
+    with pytest.raises(DataError, match="one label for each example; got 3 for 40"):
         latent_map(learned, {"x": x}, [1, 2, 3])
+    with pytest.raises(DataError, match="two examples or more; got 1"):
+        latent_map(learned, {"x": x[:1]}, [1])
     table = gnomon.fit("pca", np.random.default_rng(0).normal(size=(50, 3)), progress=False)
     with pytest.raises(OptionError, match="strips are of images, and x of this run is Vector"):
         traversals(table, np.zeros((2, 3)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from gnomon.data.molecules import Share, judged, rates
+from gnomon.data.molecules import Judge, Share, judged, rates
 from gnomon.errors import DataError, OptionError
 
 MADE = ["CCO", "OCC", "CCO", "C1CC", "c1ccccc1", "C1=CC=CC=C1", "", "N"]
@@ -53,3 +55,34 @@ def test_what_cannot_be_judged_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "rdkit.Chem", None)
     with pytest.raises(OptionError, match="RDKit is not installed: pip install"):
         judged(["C"], by="rdkit")
+
+
+WRONG: dict[str, tuple[Any, Any, str]] = {
+    "one text": ("CCO", (), "molecules are judged as texts, a list of them; got 'CCO' alone, so put it in a list"),
+    "bytes": (b"CCO", (), "molecules are judged as texts, a list of them; got b'CCO' alone"),
+    "nothing": (None, (), "molecules are judged as texts, a list of them; got a NoneType"),
+    "a hole": (pa.array(["C", None]), (), "molecules are judged as texts; item 2 is a NoneType"),
+    "one known": (["C"], "C", "known wants texts, a list of them; got 'C' alone, so put it in a list"),
+    "a known number": (["C"], ["C", 1], "known wants texts; item 2 is a int"),
+    "a number": (["C"], 1, "known wants texts, a list of them; got a int"),
+}
+
+
+@pytest.mark.parametrize("by", ["syntax", "rdkit"])
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_list_of_texts_is_named(name: str, by: Judge) -> None:
+    if by == "rdkit":
+        pytest.importorskip("rdkit")
+    texts, known, message = WRONG[name]
+    with pytest.raises(DataError, match=message):
+        judged(texts, known, by=by)
+
+
+@pytest.mark.parametrize("by", ["syntax", "rdkit"])
+def test_texts_come_as_anything_that_holds_them(by: Judge) -> None:
+    if by == "rdkit":
+        pytest.importorskip("rdkit")
+    expected = judged(MADE, KNOWN, by=by)
+    for made in (tuple(MADE), np.array(MADE), pa.array(MADE), pa.chunked_array([MADE[:3], MADE[3:]]), iter(MADE)):
+        assert judged(made, pa.array(KNOWN), by=by).equals(expected)
+    assert judged(MADE, None, by=by).equals(judged(MADE, by=by))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,60 @@ def test_what_cannot_be_walked_is_said(plane: tuple[Learned, np.ndarray]) -> Non
         latent.interpolate(x[:1], x[1:2], steps=1)
     with pytest.raises(OptionError, match="dimension wants a position from 0 to 1; got 2"):
         latent.traverse(x[:1], 2)
+    with pytest.raises(DataError, match="a walk wants at least one example; got none"):
+        latent.analogy(learned.read(x)[:0], x[:2], x[:1])
+    with pytest.raises(DataError, match="a walk wants at least one example; got none"):
+        Latent(learned, learned.read(x)[:0])
     mixture = gnomon.fit("mixture_density", x[:, :2], epochs=1, progress=False)
     with pytest.raises(AbilityError, match="mixture_density cannot encode, so its codes cannot be explored"):
         Latent(mixture)
+
+
+TRAVERSALS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "a fraction": ((1.5,), "dimension wants a whole number of 0 or more; got 1.5"),
+    "a text": (("0",), "dimension wants a whole number of 0 or more; got '0'"),
+    "before the first": ((-1,), "dimension wants a whole number of 0 or more; got -1"),
+    "past the last": ((2,), "dimension wants a position from 0 to 1; got 2"),
+    "no values": ((0, []), r"values want finite numbers in a row, at least one; got \[\]"),
+    "texts": ((0, ["a"]), r"values want numbers; got \['a'\]"),
+    "two axes": ((0, [[1.0, 2.0]]), "values want finite numbers in a row"),
+    "not finite": ((0, [0.0, float("nan")]), "values want finite numbers in a row"),
+}
+
+
+@pytest.mark.parametrize("name", TRAVERSALS)
+def test_traversals_out_of_range_are_named(name: str, plane: tuple[Learned, np.ndarray]) -> None:
+    arguments, message = TRAVERSALS[name]
+    with pytest.raises(OptionError, match=message):
+        Latent(plane[0]).traverse(plane[1][:1], *arguments)
+
+
+GRIDS: dict[str, tuple[dict[str, Any], str]] = {
+    "fractions": ({"dimensions": (0.0, 1.0)}, "dimensions wants a whole number of 0 or more; got 0.0"),
+    "three": ({"dimensions": (0, 1, 2)}, r"dimensions want two different positions; got \(0, 1, 2\)"),
+    "one": ({"dimensions": (0,)}, "dimensions want two different positions"),
+    "a number": ({"dimensions": 0}, "dimensions want two different positions; got 0"),
+    "twice the same": ({"dimensions": (1, 1)}, "dimensions want two different positions"),
+    "past the last": ({"dimensions": (0, 2)}, "dimensions wants a position from 0 to 1; got 2"),
+    "reach": ({"reach": "far"}, "reach wants a number; got 'far'"),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_grids_out_of_range_are_named(name: str, plane: tuple[Learned, np.ndarray]) -> None:
+    options, message = GRIDS[name]
+    with pytest.raises(OptionError, match=message):
+        Latent(plane[0]).grid(**options)
+
+
+def test_numpy_numbers_are_numbers(plane: tuple[Learned, np.ndarray]) -> None:
+    latent = Latent(plane[0])
+    np.testing.assert_array_equal(latent.traverse(plane[1][:1], np.int64(1), np.float32(2)), latent.traverse(plane[1][:1], 1, 2.0))
+    np.testing.assert_array_equal(latent.grid(np.array([0, 1]), 3, reach=np.float32(1)), latent.grid((0, 1), 3, reach=1))
+
+
+def test_the_middle_and_the_spread_have_the_shapes_that_are_told(plane: tuple[Learned, np.ndarray]) -> None:
+    learned, x = plane
+    for latent, shape in ((Latent(learned), ()), (Latent(learned, x), (2,)), (Latent(learned, x[:1]), (2,))):
+        assert latent.centre.shape == latent.spread.shape == shape
+    assert (Latent(learned, x[:1]).spread == 1).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,57 @@ def test_what_cannot_be_is_refused_by_name(line: tuple) -> None:
     with pytest.raises(OptionError, match="n wants a whole number of 6 or more; got 2"):
         posterior(learned, [[0.0, 0.0]], theta, lambda t: t[:, 0], n=2)
     with pytest.raises(OptionError, match="an even number of walkers above 4; got 7"):
-        posterior(learned, [[0.0, 0.0]], theta, lambda t: t[:, 0], n=7)
+        stretch(lambda t: t[:, 0], theta[:7], 1, np.random.default_rng(0))
+    with pytest.raises(OptionError, match=r"log_prob wants to give shape \(8,\), one number for each walker; it gave \(\)"):
+        stretch(lambda t: 0.0, theta[:8], 1, np.random.default_rng(0))  # type: ignore[arg-type, return-value]
     with pytest.raises(OptionError, match="fitted without a condition"):
         posterior(gnomon.fit("pca", "iris", options={"components": 1}, progress=False), [[0.0]], theta, lambda t: t[:, 0])
+
+
+def flat(theta: np.ndarray) -> np.ndarray:
+    return np.zeros(len(theta))
+
+
+NOWHERE = np.full((10, 2), np.nan)
+REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "an odd n": ({"n": 7}, OptionError, "n wants an even number of 6 or more; got 7"),
+    "moves": ({"moves": -1}, OptionError, "moves wants a whole number of 0 or more; got -1"),
+    "no prior": ({"prior": np.empty((0, 2))}, DataError, r"draws of shape \(m, 2\); got \(0, 2\)"),
+    "a prior of texts": ({"prior": [["a", "b"]]}, DataError, r"draws of shape \(m, 2\); got \[\['a', 'b'\]\]"),
+    "a prior of NaN": ({"prior": NOWHERE}, DataError, "the prior's draw 1 of 10 is not finite; drop those that are not"),
+    "one NaN": ({"prior": np.array([[0.0, 0.0], [0.0, np.nan]])}, DataError, "the prior's draw 2 of 2 is not finite"),
+    "no density": ({"log_prior": lambda t: flat(t) - np.inf}, DataError, "log_prior gives no draw from the prior any density"),
+    "one density": ({"log_prior": lambda t: 0.0}, OptionError, r"log_prior wants to give shape \(20,\), .* it gave \(\)"),
+    "a column": ({"log_prior": lambda t: t[:, :1]}, OptionError, r"log_prior wants to give shape \(20,\), .* it gave \(20, 1\)"),
+    "nothing seen": ({"observed": np.empty((0, 2))}, DataError, "the data holds no rows"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_before_the_likelihood_is_asked(name: str, line: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned, theta = line
+    monkeypatch.setattr(learned, "log_prob", lambda rows: pytest.fail("the likelihood was asked"))
+    options, error, message = REFUSED[name]
+    arguments = {"observed": [[0.0, 0.0]], "prior": theta[:20], "log_prior": flat, **options}
+    with pytest.raises(error, match=message):
+        posterior(learned, **arguments)
+
+
+def test_draws_outside_the_prior_have_no_weight(line: tuple) -> None:
+    learned, theta = line
+
+    def positive(t: np.ndarray) -> np.ndarray:
+        return np.where((t > 0).all(1), 0.0, np.nan)
+
+    made = posterior(learned, [[-0.5, -0.5]], theta, positive, n=200, moves=0)
+    assert (made.values > 0).all()
+
+
+def test_a_likelihood_of_sets_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    sets = [rng.normal(size=(int(k), 2)) for k in rng.integers(1, 4, 60)]
+    learned = gnomon.fit(
+        "vae", {"x": sets, "given": rng.normal(size=(60, 1))}, kind="set", options={"size": 0.25}, epochs=1, progress=False
+    )
+    with pytest.raises(OptionError, match="posterior wants a likelihood of columns or images; vae is one of"):
+        posterior(learned, sets[:1], rng.normal(size=(10, 1)), flat)

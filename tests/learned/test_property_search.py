@@ -206,12 +206,43 @@ def test_what_cannot_be_searched_is_said(plane: tuple[Learned, Learned, np.ndarr
         property_search(mixture, told, x[:2, :2])
     with pytest.raises(AbilityError, match="mixture_density cannot encode"):
         property_rows(mixture, x[:, :2], x[:, 0])
-    with pytest.raises(DataError, match="one value for each example is wanted; got 3 x 1 for 2 examples"):
-        property_rows(learned, x[:2], [1.0, 2.0, 3.0])
     with pytest.raises(DataError, match="the property of example 2 is not finite"):
         property_rows(learned, x[:2], [1.0, float("nan")])
     with pytest.raises(DataError, match="arrays, which make no table"):
         property_search(learned, told, x[:2], steps=1, within=None).table()
+
+
+VALUES: dict[str, tuple[Any, str]] = {
+    "too many": ([1.0, 2.0, 3.0], r"one value for each example is wanted; got an array of shape \(3,\) for 2 examples"),
+    "none": ([], r"got an array of shape \(0,\) for 2 examples"),
+    "one number": (3.0, r"got an array of shape \(\) for 2 examples"),
+    "two columns": ([[1.0, 2.0], [3.0, 4.0]], r"got an array of shape \(2, 2\) for 2 examples"),
+    "texts": (["a", "b"], r"the property wants one number for each example; got \['a', 'b'\]"),
+    "rows of all lengths": ([[1.0], [2.0, 3.0]], "the property wants one number for each example"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_that_are_no_property_are_named(name: str, plane: tuple[Learned, Learned, np.ndarray]) -> None:
+    values, message = VALUES[name]
+    with pytest.raises(DataError, match=message):
+        property_rows(plane[0], plane[2][:2], values)
+
+
+CHECKS: dict[str, tuple[Any, str]] = {
+    "too few": ([True], r"valid wants to give one bool for each of 3 examples; it gave bool \(1,\)"),
+    "one": (True, r"for each of 3 examples; it gave bool \(\)"),
+    "a column": ([[True]] * 3, r"for each of 3 examples; it gave bool \(3, 1\)"),
+    "texts": (["yes", "no", "no"], "for each of 3 examples; it gave <U3"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_gives_one_bool_for_each(name: str, plane: tuple[Learned, Learned, np.ndarray]) -> None:
+    learned, told, x = plane
+    verdict, message = CHECKS[name]
+    with pytest.raises(OptionError, match=message):
+        property_search(learned, told, x[:3], steps=2, within=None, valid=lambda made: verdict)
 
 
 def test_a_density_without_a_gradient_is_refused() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.covariance import EmpiricalCovariance, MinCovDet
+from sklearn.covariance import EmpiricalCovariance, LedoitWolf, MinCovDet
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
@@ -37,12 +37,13 @@ def mahalanobis(values: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Squared distances of x from the mean of the rows, by their covariance with that of the imagined rows."""
     (n, d), left = values.shape, x - values.mean(0)
     covariance = EmpiricalCovariance().fit(values).covariance_
-    median = np.linalg.eigvalsh(np.corrcoef(values.T))[(d - 1) // 2]
-    covariance = (n * covariance + d * median * np.diag(np.diag(covariance))) / (n + d)
+    seen = min(d, n - 1)  # so many eigenvalues are not zero
+    median = np.linalg.eigvalsh(np.corrcoef(values.T))[d - seen :][(seen - 1) // 2]
+    covariance = (n * covariance + seen * median * np.diag(np.diag(covariance))) / (n + d)
     return np.einsum("ni,ij,nj->n", left, np.linalg.inv(covariance), left)
 
 
-@pytest.mark.parametrize("n", [60, 1000])
+@pytest.mark.parametrize("n", [12, 15, 60, 1000])
 def test_without_trimming_the_core_is_the_gaussian_with_a_few_imagined_rows(n: int) -> None:
     x = rows(n, 20)
     wanted, model = mahalanobis(x.double().numpy(), x.double().numpy()), solved(x, trim=0.0)
@@ -117,15 +118,33 @@ def test_a_rare_class_is_no_endless_anomaly_and_a_class_beside_its_kind_is_one()
     assert score[1] - score[0] < 40 and score[2] > score[1] and torch.isfinite(score).all()
 
 
-def test_images_of_more_numbers_than_directions_are_projected_first() -> None:
+@pytest.mark.parametrize(("width", "n"), [(60, 50), (60, 36), (60, 20), (300, 60), (300, 150)])
+@pytest.mark.parametrize("factors", [0, 5])
+def test_few_rows_of_many_features_will_do(width: int, n: int, factors: int) -> None:
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(factors, width))
+    x = generator.normal(size=(n + 600, factors)) @ mixing
+    noise = generator.normal(size=x.shape)
+    noise[n + 300 :] *= 1.25  # 300 usual rows, then 300 that leave the plane, or the ball, of the others
+    x = (x + 0.3 * noise) / (x[:n] + 0.3 * noise[:n]).std(0)
+    model = solved(torch.tensor(x[:n], dtype=torch.float32))
+    learned, fresh = np.split(model.score(Examples(torch.tensor(x, dtype=torch.float32))).numpy(), [n])
+    assert np.median(fresh[:300]) < 2 * np.median(learned)
+    truth, peer = np.arange(600) >= 300, LedoitWolf().fit(x[:n]).mahalanobis(x[n:])
+    assert roc_auc_score(truth, fresh) > roc_auc_score(truth, peer) - 0.1
+
+
+@pytest.mark.parametrize(("n", "directions"), [(300, 150), (1100, 512)])
+def test_images_of_more_numbers_than_directions_are_projected_first(n: int, directions: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(800, 3, generator=generator) @ torch.randn(3, 900, generator=generator)
-    images = (images + 0.1 * torch.randn(800, 900, generator=generator)).view(800, 1, 30, 30)
-    model = solved(images[:700], Spec(Image(1, (30, 30))))
-    assert model.basis.shape == (900, 512) and model.near.shape == (700, 513)
-    strange = images[700:].flip(-1)
-    scores = model.score(Examples(torch.cat([images[700:], strange]))).numpy()
+    images = torch.randn(n + 100, 3, generator=generator) @ torch.randn(3, 900, generator=generator)
+    images = (images + 0.1 * torch.randn(n + 100, 900, generator=generator)).view(-1, 1, 30, 30)
+    model = solved(images[:n], Spec(Image(1, (30, 30))))
+    assert model.basis.shape == (900, directions) and model.near.shape == (n, directions + 1)
+    strange = images[n:].flip(-1)
+    scores = model.score(Examples(torch.cat([images[n:], strange]))).numpy()
     assert roc_auc_score(np.arange(200) >= 100, scores) > 0.99
+    assert np.median(scores[:100]) < 2 * model.score(Examples(images[:n])).median()
 
 
 def test_only_so_many_rows_are_kept_and_a_run_comes_back(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import gnomon
 from gnomon.data import Categorical, Column, Examples, Image, Periodic, Ragged, Set, Spec, Tokens, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models import Model
@@ -169,8 +172,8 @@ def test_top_k_keeps_the_largest_numbers_and_their_gradients() -> None:
 
 @pytest.mark.parametrize("sparsity", [None, "l1", "kl", "top_k"])
 def test_the_contractive_term_is_the_frobenius_norm_of_autograds_jacobian(sparsity: str | None) -> None:
-    strength = 1.0 if sparsity in ("l1", "kl") else None
-    model, batch = autoencoder(sparsity=sparsity, sparsity_strength=strength, contractive=0.5, jacobian="exact", active=0.5), rows(5)
+    strength, active = (1.0 if sparsity in ("l1", "kl") else None), (0.5 if sparsity in ("kl", "top_k") else None)
+    model, batch = autoencoder(sparsity=sparsity, sparsity_strength=strength, contractive=0.5, jacobian="exact", active=active), rows(5)
     one = torch.stack([torch.autograd.functional.jacobian(lambda x: model.encode(Examples(x[None]))[0], x) for x in batch.x])
     wanted = one.square().sum((1, 2))
     torch.testing.assert_close(model.squared_jacobian(batch), wanted)
@@ -209,8 +212,12 @@ def test_of_an_image_the_jacobian_is_by_its_pixels() -> None:
         ({"noise_strength": 0.5}, "no effect without a noise"),
         ({"sparsity_strength": 0.5}, "no effect without sparsity='l1' or 'kl'"),
         ({"sparsity": "top_k", "sparsity_strength": 0.5}, "no effect without sparsity='l1' or 'kl'"),
-        ({"contractive": -1.0}, "'contractive' of Autoencoder must not be negative; got -1.0"),
+        ({"contractive": -1.0}, "'contractive' of Autoencoder must be a finite number from 0; got -1.0"),
+        ({"contractive": math.nan}, "'contractive' of Autoencoder must be a finite number from 0; got nan"),
         ({"active": 1.0}, "'active' of Autoencoder must be above 0 and below 1; got 1.0"),
+        ({"active": 0.2}, "'active' of Autoencoder has no effect without sparsity='kl' or 'top_k'"),
+        ({"active": 0.2, "sparsity": "l1"}, "'active' of Autoencoder has no effect without sparsity='kl' or 'top_k'"),
+        ({"jacobian": "exact"}, "'jacobian' of Autoencoder has no effect without contractive"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], words: str) -> None:
@@ -224,6 +231,96 @@ def test_pixels_with_levels_have_salt_and_pepper_at_their_ends() -> None:
     assert model.noise is not None
     out = model.noise(torch.zeros(4, 1, 8, 8))
     torch.testing.assert_close(out.unique(), torch.tensor([-0.8, 1.9]))
+
+
+def test_what_earlier_runs_have_recorded_is_taken() -> None:
+    model = Autoencoder(Spec(Vector.real(3)), active=0.1, jacobian="estimate")
+    assert (model.active, model.jacobian) == (Autoencoder(Spec(Vector.real(3))).active, Autoencoder(Spec(Vector.real(3))).jacobian)
+    assert VAE(Spec(Vector.real(3)), draws=8, objective="elbo").draws == VAE(Spec(Vector.real(3))).draws
+
+
+# ---- pixels with levels ----------------------------------------------------------------------------------------------
+
+LEVELS: dict[str, tuple[int, Any]] = {
+    "bernoulli": (2, None),
+    "categorical": (5, "categorical"),
+    "logistic": (5, "discretised_logistic"),
+    "continuous": (5, "continuous_bernoulli"),
+}
+
+
+class Seen(nn.Module):
+    """An encoder that keeps what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(36, 3)
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        self.x = x.detach()
+        return self.layer(x.flatten(1)).tanh()
+
+
+def of_levels(name: str, **options: Any) -> tuple[Autoencoder, Examples]:
+    """A model of images with levels, and images of which every pixel lies off the middle of its cell."""
+    levels, likelihood = LEVELS[name]
+    torch.manual_seed(0)
+    model = Autoencoder(Spec(Image(1, (6, 6), levels=levels)), latent=3, encoder=Seen(), likelihood=likelihood, size=0.25, **options)
+    model.enclose(torch.tensor([-1.0]), torch.tensor([1.5]))
+    return model, Examples(2.5 * (torch.randint(levels, (4, 1, 6, 6)) + 0.3) / levels - 1)
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_noise_on_levels_reaches_the_encoder(name: str) -> None:
+    model, batch = of_levels(name, noise="gaussian", noise_strength=0.5)
+    torch.manual_seed(3)
+    model.loss(batch)
+    shown, middle = model.encoder.x, model.read(batch.x)
+    torch.manual_seed(3)
+    torch.testing.assert_close(shown, middle + 0.5 * torch.randn_like(middle))
+    model.encode(batch)
+    assert torch.equal(model.encoder.x, middle)
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "categorical", "logistic"])
+def test_salt_and_pepper_are_levels_that_pixels_can_have(name: str) -> None:
+    model, batch = of_levels(name, noise="salt_and_pepper", noise_strength=0.5)
+    model.loss(batch)
+    shown, width = model.encoder.x, 2.5 / LEVELS[name][0]
+    torch.testing.assert_close(shown, model.read(shown))
+    torch.testing.assert_close(torch.stack([shown.min(), shown.max()]), torch.tensor([-1 + 0.5 * width, 1.5 - 0.5 * width]))
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_of_levels_the_jacobian_is_by_what_the_encoder_sees(name: str) -> None:
+    model, batch = of_levels(name, contractive=1.0, jacobian="exact")
+    one = [torch.autograd.functional.jacobian(lambda seen: model.encoder(seen[None])[0], image) for image in model.read(batch.x)]
+    wanted = torch.stack([j.square().sum() for j in one])
+    found = model.squared_jacobian(batch)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(model.loss(batch).parts["contraction"], wanted.sum())
+    (slope,) = torch.autograd.grad(found.sum(), [model.encoder.layer.weight])
+    assert slope.abs().max() > 0
+
+
+CONTRACTED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "bernoulli": (np.random.default_rng(0).integers(0, 2, (40, 1, 8, 8)).astype(np.uint8), {}),
+    "categorical": (np.random.default_rng(0).integers(0, 5, (40, 1, 8, 8)).astype(np.uint8), {"likelihood": "categorical"}),
+    "real": (np.random.default_rng(0).normal(size=(40, 1, 8, 8)).astype(np.float32), {}),
+    "volume": (np.random.default_rng(0).normal(size=(40, 1, 4, 4, 4)).astype(np.float32), {}),
+}
+
+
+@pytest.mark.parametrize("seeds", [None, 2])
+@pytest.mark.parametrize("jacobian", ["exact", "estimate"])
+@pytest.mark.parametrize("name", CONTRACTED)
+def test_fit_contracts_the_codes_of_images(name: str, jacobian: str, seeds: int | None) -> None:
+    images, more = CONTRACTED[name]
+    options = {"contractive": 1.0, "jacobian": jacobian, "latent": 3, "size": 0.25, **more}
+    learned = gnomon.fit("autoencoder", images, options=options, epochs=1, batch_size=20, seeds=seeds, seed=0, progress=False)
+    record = (learned[0] if seeds else learned).history[-1]
+    assert record["train/contraction"] > 0
+    assert record["train/loss"] == pytest.approx(record["train/contraction"] + record["train/reconstruction"], rel=1e-4)
 
 
 def test_of_sets_the_jacobian_is_by_the_numbers_of_their_elements() -> None:

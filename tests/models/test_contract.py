@@ -113,7 +113,8 @@ ROWS = {
     "pca": Row(lambda spec: PCA(spec, components=2)),
     "anomaly-detector": Row(lambda spec: AnomalyDetector(spec, neighbours=3)),
     "autoencoder": Row(lambda spec: Autoencoder(spec, latent=2, **SMALL)),
-    "autoencoder-ragged": Row(lambda spec: Autoencoder(spec, latent=2, spread="example", **SMALL), kinds=("set", "tokens"), still=LARGE),
+    "autoencoder-ragged": Row(lambda spec: Autoencoder(spec, latent=2, **SMALL), kinds=("set", "tokens"), still=LARGE),
+    "autoencoder-spread": Row(lambda spec: Autoencoder(spec, latent=2, spread="example", **SMALL), kinds=("set",), still=LARGE),
     "autoencoder-denoising": Row(lambda spec: Autoencoder(spec, latent=2, noise="masking", sparsity="l1", **SMALL), noisy=True),
     "autoencoder-contractive": Row(
         lambda spec: Autoencoder(spec, latent=4, sparsity="top_k", active=0.5, contractive=0.1, **SMALL), noisy=True

@@ -87,3 +87,5 @@ def test_no_rung_and_no_code_are_refused() -> None:
     for latents in ((), (2, 0)):
         with pytest.raises(OptionError, match="'latents' of LadderVAE wants one or more lengths"):
             LadderVAE(Spec(Vector.real(2)), latents=latents)
+    with pytest.raises(OptionError, match="'width' of LadderVAE must be at least 1; got 0"):
+        LadderVAE(Spec(Vector.real(2)), width=0)

@@ -13,7 +13,7 @@ import torch
 
 import gnomon
 from gnomon.cli import main
-from gnomon.data import Examples, Ragged, Set, Spec, Tokens, Vector
+from gnomon.data import Examples, Image, Ragged, Set, Spec, Tokens, Vector
 from gnomon.errors import OptionError
 from gnomon.models.latent import head_for
 from gnomon.models.vae import VAE
@@ -124,7 +124,9 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "likelihood of sets": (Set(Vector.real(1)), {"likelihood": "causal"}, "likelihood 'causal' is not for sets"),
     "spread of sets": (Set(Vector.real(1)), {"spread": "optimal"}, "spread 'optimal' is for columns and pixels"),
-    "likelihood of columns": (Vector.real(1), {"likelihood": "recurrent"}, "is for images; x is a Vector"),
+    "likelihood of columns": (Vector.real(1), {"likelihood": "recurrent"}, "'recurrent' is for texts; x is a Vector"),
+    "likelihood of images": (Image(1, (2,)), {"likelihood": "causal"}, "'causal' is for texts; x is an Image"),
+    "classes without whole numbers": (Vector.real(1), {"likelihood": "categorical"}, "for columns that are classes, and x has none"),
 }
 
 
@@ -204,3 +206,5 @@ def test_the_code_of_texts_is_not_left_empty() -> None:
     }
     assert told["default"] > 4 * 0.3 > told["none"]
     assert VAE(Spec(Vector.real(2))).free_bits == 0 == VAE(Spec(Tokens(("a",))), prior="mixture").free_bits
+    chosen = [VAE(Spec(Tokens(("a",))), **options).free_bits for options in ({}, {"beta": 4.0}, {"kl_warmup": 0.5})]
+    assert chosen == [0.5, 0, 0]

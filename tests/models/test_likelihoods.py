@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gnomon.data import Column, Image, Integer, Spec, Vector
+from gnomon.data import Categorical, Column, Image, Integer, Kind, Spec, Tokens, Vector
 from gnomon.errors import OptionError
+from gnomon.models.autoencoder import Autoencoder
+from gnomon.models.ladder_vae import LadderVAE
+from gnomon.models.latent import LatentModel
 from gnomon.models.vae import VAE
+from gnomon.models.vqvae import VQVAE
 from gnomon.training import fit
 
 QUICK: dict[str, Any] = {"epochs": 30, "batch_size": 64, "progress": False, "seed": 0, "doctor": False, "validation": 0.1}
@@ -60,6 +64,41 @@ def test_the_probabilities_of_all_rows_of_whole_numbers_sum_to_one() -> None:
 def test_whole_numbers_without_bounds_cannot_be_classes() -> None:
     with pytest.raises(OptionError, match="column 'n' within two bounds"):
         VAE(Spec(Vector((Column("n", Integer(0)),))), likelihood="categorical")
+
+
+@pytest.mark.parametrize("column", [Column("a"), Column("a", Categorical(("u", "v")))])
+def test_a_table_without_whole_numbers_has_none_that_are_classes(column: Column) -> None:
+    with pytest.raises(OptionError, match="'categorical' is for columns of whole numbers, and x has none"):
+        Autoencoder(Spec(Vector((column,))), likelihood="categorical")
+
+
+CLASSES = Vector((Column("a", Categorical(("u", "v"))), Column("n", Integer(0, 3))))
+WITHOUT_SPREAD: dict[str, tuple[Kind, dict[str, Any], str]] = {
+    "two levels": (Image(1, (4,), levels=2), {}, "pixels"),
+    "levels": (Image(1, (4,), levels=5), {"likelihood": "categorical"}, "pixels"),
+    "texts": (Tokens(("a", "b")), {}, "texts"),
+    "classes": (CLASSES, {"likelihood": "categorical"}, "columns"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_SPREAD)
+def test_a_spread_that_is_asked_for_must_have_an_effect(name: str) -> None:
+    kind, options, told = WITHOUT_SPREAD[name]
+    for model in (Autoencoder, VAE, LadderVAE, VQVAE):
+        model(Spec(kind), size=0.25, **options)  # what is usual is not refused
+    assert Autoencoder(Spec(kind), size=0.25, **options).separable
+    for model, spread in ((Autoencoder, "fixed"), (Autoencoder, "optimal"), (VAE, "column"), (VAE, "optimal"), (LadderVAE, "shared")):
+        with pytest.raises(OptionError, match=f"'spread' of {model.__name__} has no effect: .* {told} has none; leave '{spread}' out"):
+            model(Spec(kind), size=0.25, spread=spread, **options)
+
+
+def test_examples_act_on_each_other_only_where_the_spread_is_that_of_a_batch() -> None:
+    for kind, likelihood in ((Vector.real(2), None), (Image(1, (4,), levels=2), "gaussian"), (CLASSES, None)):
+        assert not Autoencoder(Spec(kind), likelihood=likelihood, spread="optimal").separable
+        assert Autoencoder(Spec(kind), likelihood=likelihood, spread="shared").separable
+    wiring: dict[str, Any] = {"latent": 2, "spread": "optimal", "encoder": None, "decoder": None, "net": None, "size": 0.25}
+    assert not LatentModel(Spec(Image(1, (4,), levels=3)), **wiring).separable
+    assert LatentModel(Spec(Image(1, (4,), levels=2)), **wiring).separable  # the usual "optimal" of a model where levels have no spread
 
 
 def test_grey_levels_between_the_ends() -> None:

@@ -141,7 +141,7 @@ def test_the_score_is_the_negative_bound() -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(OptionError, match="'beta' of VAE must not be negative; got -1"):
+    with pytest.raises(OptionError, match="'beta' of VAE must be a finite number from 0; got -1"):
         VAE(Spec(Vector.real(2)), beta=-1.0)
     with pytest.raises(OptionError, match="at least 1 sample; got 0"):
         VAE(Spec(Vector.real(2))).log_prob_bound(Examples(torch.zeros(1, 2)), samples=0)

@@ -87,6 +87,10 @@ def test_the_doubly_reparametrised_gradient_is_that_of_the_formula() -> None:
     torch.testing.assert_close(slope.grad, (shares * z.detach().square().sum(-1)).sum())
 
 
+def test_of_weighted_draws_there_are_eight_where_nobody_says() -> None:
+    assert VAE(Spec(Vector.real(2)), objective="iwae").draws == 8
+
+
 # ---- discrepancy and total correlation --------------------------------------------------------------------------------
 
 
@@ -193,14 +197,17 @@ def test_fit_tells_how_much_of_the_training_is_over(seeds: int | None) -> None:
         ({"posterior": "hope"}, "unknown posterior 'hope'"),
         ({"likelihood": "hope"}, "unknown likelihood 'hope'"),
         ({"spread": "hope"}, "unknown spread 'hope'"),
-        ({"free_bits": -1.0}, "'free_bits' of VAE must not be negative; got -1"),
+        ({"free_bits": -1.0}, "'free_bits' of VAE must be a finite number from 0; got -1"),
         ({"kl_warmup": 2.0}, "'kl_warmup' of VAE is a share of the training, 0 … 1; got 2"),
+        ({"beta": math.nan}, "'beta' of VAE must be a finite number from 0; got nan"),
         ({"draws": 0}, "'draws' of VAE must be 1 or more; got 0"),
+        ({"draws": 20}, "'draws' of VAE has no effect with objective='elbo'; it is for iwae and dreg"),
+        ({"draws": 20, "objective": "tc"}, "'draws' of VAE has no effect with objective='tc'"),
         ({"strength": 2.0}, "no effect with objective='elbo'"),
         ({"objective": "iwae", "beta": 2.0}, "no KL term of its own"),
         ({"free_bits": 0.1, "prior": "mixture"}, "wants prior='normal' and posterior='diagonal'"),
         ({"prior": "vamp", "posterior": "full"}, "'vamp' of VAE wants posterior='diagonal'; got 'full'"),
-        ({"objective": "dreg", "posterior": "flow"}, "'dreg' of VAE wants posterior='diagonal'; got 'flow'"),
+        ({"objective": "dreg", "posterior": "flow"}, "'dreg' of VAE wants posterior='diagonal' or 'full'; got 'flow'"),
         ({"components": 3}, "'components' of VAE has no effect with prior='normal'; got 3"),
         ({"components": 0, "prior": "mixture"}, "'components' of VAE must be 1 or more; got 0"),
         ({"likelihood": "bernoulli"}, "likelihood 'bernoulli' is for images; x is a Vector"),

@@ -186,12 +186,26 @@ def test_seeds_learn_together(quantiser: str) -> None:
         ({"commitment": 0.1}, "no effect with quantiser='fsq'"),
         ({"quantiser": "vq", "depth": 2}, "no effect with quantiser='vq'"),
         ({"quantiser": "residual", "balance": 0.1}, "no effect with quantiser='residual'"),
-        ({"balance": -1.0}, "must not be negative"),
+        ({"balance": float("nan")}, "a finite number from 0; got nan"),
         ({"quantiser": "residual", "depth": 0}, "at least 1"),
         ({"prior": {"depth": 3}}, "unknown"),
-        ({"prior": {"layers": 0}}, "one layer"),
+        ({"prior": {"layers": 0}}, "'layers' of the prior over codes must be at least 1; got 0"),
+        ({"prior": {"heads": 0}}, "'heads' of the prior over codes must be at least 1; got 0"),
+        ({"prior": {"width": -1}}, "'width' of the prior over codes must be at least 1; got -1"),
+        ({"prior": {"given": 3}}, "the conditions are those of the data"),
     ],
 )
 def test_what_cannot_be_is_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         VQVAE(Spec(Vector.real(3)), **options)
+
+
+def test_a_spread_that_nothing_has_is_refused() -> None:
+    with pytest.raises(OptionError, match="'spread' of VQVAE has no effect"):
+        VQVAE(Spec(Image(1, (8, 8), levels=2)), spread="column")
+
+
+def test_examples_act_on_each_other_where_codes_are_kept_in_use() -> None:
+    pixels = Spec(Image(1, (8, 8), levels=2))
+    assert not VQVAE(pixels).separable and VQVAE(pixels, balance=0.0).separable and VQVAE(pixels, quantiser="vq").separable
+    assert not VQVAE(pixels).dequantises and VQVAE(Spec(Image(1, (8, 8), levels=16))).dequantises

@@ -142,7 +142,7 @@ class BernoulliHead(PixelHead):
     def read(self, x: Tensor) -> Tensor:
         """What an encoder should see of pixels that are spread over their cells: the middle of each cell."""
         middle = 0.5 * (self.low + self.high)
-        return torch.copysign(0.25 * (self.high - self.low), x - middle).add_(middle)
+        return torch.copysign(0.25 * (self.high - self.low), x - middle) + middle
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Nats ``(*,)``."""

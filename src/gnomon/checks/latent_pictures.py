@@ -85,8 +85,10 @@ def latent_map(learned: Learned, data: Any, labels: ArrayLike | None = None, *, 
     codes = latent.codes
     assert codes is not None
     marks = None if labels is None else np.asarray(labels)
-    if len(codes) < 2 or (marks is not None and len(marks) != len(codes)):
-        raise DataError(f"a map wants two examples or more, with a label each; got {len(codes)} with {0 if marks is None else len(marks)}")
+    if len(codes) < 2:
+        raise DataError(f"a map wants two examples or more; got {len(codes)}")
+    if marks is not None and len(marks) != len(codes):
+        raise DataError(f"a map wants one label for each example; got {len(marks)} for {len(codes)}")
     centred = codes - codes.mean(0)
     if codes.shape[1] <= 2:
         axes = np.zeros((2, codes.shape[1]))

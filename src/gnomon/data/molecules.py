@@ -47,12 +47,12 @@ class Share(NamedTuple):
         return cls(k / n, (likely * (1 - likely) / n) ** 0.5, n)
 
 
-def judged(texts: Sequence[str], known: Iterable[str] = (), *, by: Judge = "syntax") -> pa.Table:
+def judged(texts: Iterable[str], known: Iterable[str] | None = (), *, by: Judge = "syntax") -> pa.Table:
     """A verdict on each of the texts.
 
     Args:
-        texts: SMILES.
-        known: those that are not novel, such as the training rows.
+        texts: SMILES, as a list, an array or a column of Arrow.
+        known: those that are not novel, such as the training rows; None if there are none.
         by: "syntax": grammar, ring closures and valences by `smiles.fault`, and two texts are one molecule if they are the same text;
             "rdkit": what RDKit reads, and two texts are one molecule if RDKit writes them alike (stereochemistry counts).
 
@@ -62,7 +62,7 @@ def judged(texts: Sequence[str], known: Iterable[str] = (), *, by: Judge = "synt
 
     Raises:
         OptionError: another judge, or RDKit is not installed.
-        DataError: an item that is no text.
+        DataError: an item that is no text, or one text instead of many.
 
     Example:
         >>> judged(["CCO", "CCO", "C(", "CC"], known=["CC"]).to_pydict()["unique"]
@@ -70,11 +70,9 @@ def judged(texts: Sequence[str], known: Iterable[str] = (), *, by: Judge = "synt
     """
     if by not in JUDGES:
         raise OptionError(unknown("judge", by, JUDGES))
-    wrong = next((row for row, text in enumerate(texts, 1) if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise DataError(f"molecules are judged as texts; item {wrong} is a {type(texts[wrong - 1]).__name__}")
-    names = _written_alike(list(texts)) if by == "rdkit" else [text if smiles.fault(text) is None else None for text in texts]
-    old = set(_written_alike(list(known)) if by == "rdkit" else known)
+    made, before = _listed(texts, "molecules are judged as texts"), _listed(() if known is None else known, "known wants texts")
+    names = _written_alike(made) if by == "rdkit" else [text if smiles.fault(text) is None else None for text in made]
+    old = set(_written_alike(before) if by == "rdkit" else before)
     seen: set[str] = set()
     unique = []
     for name in names:
@@ -83,7 +81,7 @@ def judged(texts: Sequence[str], known: Iterable[str] = (), *, by: Judge = "synt
             seen.add(name)
     valid = [name is not None for name in names]
     novel = [name is not None and name not in old for name in names]
-    return pa.table({"smiles": pa.array(texts, pa.string()), "valid": valid, "unique": unique, "novel": novel})
+    return pa.table({"smiles": pa.array(made, pa.string()), "valid": valid, "unique": unique, "novel": novel})
 
 
 def rates(table: pa.Table) -> dict[str, Share]:
@@ -102,6 +100,19 @@ def rates(table: pa.Table) -> dict[str, Share]:
         "unique": Share.counted([u for u, v in zip(unique, valid, strict=True) if v]),
         "novel": Share.counted([n for n, u in zip(novel, unique, strict=True) if u]),
     }
+
+
+def _listed(texts: Any, wanted: str) -> list[str]:
+    """Texts as a list. Raises DataError, which says first what was `wanted`, where they are something else."""
+    if isinstance(texts, (str, bytes)):
+        raise DataError(f"{wanted}, a list of them; got {texts!r} alone, so put it in a list")
+    if not isinstance(texts, Iterable):
+        raise DataError(f"{wanted}, a list of them; got a {type(texts).__name__}")
+    items = texts.to_pylist() if isinstance(texts, (pa.Array, pa.ChunkedArray)) else list(texts)
+    for place, item in enumerate(items, 1):
+        if not isinstance(item, str):
+            raise DataError(f"{wanted}; item {place} is a {type(item).__name__}")
+    return items
 
 
 def _written_alike(texts: list[str]) -> list[str | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_SYMBOL = re.compile(r"\[[^\]]*\]|Br|Cl|%\d\d|.", re.DOTALL)
+_SYMBOL = re.compile(r"\[[^\[\]]*\]|Br|Cl|%\d\d|.", re.DOTALL | re.ASCII)
 
 _ELEMENTS = frozenset(
     (
@@ -21,13 +21,16 @@ _ORGANIC = frozenset(["B", "C", "N", "O", "P", "S", "F", "Cl", "Br", "I"])
 _AROMATIC = frozenset(["b", "c", "n", "o", "p", "s"])
 _IN_BRACKETS = _AROMATIC | {"se", "as", "te", "si"}
 _BRACKET = re.compile(
-    r"\[(?P<isotope>\d+)?(?P<element>[A-Z][a-z]?|se|as|te|si|[bcnops]|\*)(?P<chirality>@{1,2}(?:TH|AL|SP|TB|OH)?\d*)?"
-    r"(?P<hydrogens>H\d?)?(?P<charge>\+{1,4}|-{1,4}|[+-]\d{1,2})?(?::\d+)?\]"
+    r"\[(?P<isotope>\d+)?(?P<element>[A-Z][a-z]?|se|as|te|si|[bcnops]|\*)"
+    r"(?P<chirality>@(?:@|TH[12]?|AL[12]?|SP[1-3]?|TB(?:20|1\d|[1-9])?|OH(?:30|[12]\d|[1-9])?)?)?"
+    r"(?P<hydrogens>H\d?)?(?P<charge>\+{1,4}|-{1,4}|[+-]\d{1,2})?(?::\d+)?\]",
+    re.ASCII,
 )
 _ORDERS = {"-": 1.0, "=": 2.0, "#": 3.0, "$": 4.0, ":": 1.5, "/": 1.0, "\\": 1.0}
 
 _GROUP = {"B": 3, "C": 4, "Si": 4, "N": 5, "P": 5, "As": 5, "O": 6, "S": 6, "Se": 6, "Te": 6, "F": 7, "Cl": 7, "Br": 7, "I": 7}
-_HEAVY = frozenset(["P", "S", "As", "Se", "Te", "I"])  # these may stretch their shell
+_HEAVY = frozenset(["Si", "P", "S", "As", "Se", "Te", "I"])  # these may stretch their shell
+_STRETCHED = {5: 5, 6: 6, 7: 5, 8: 6}  # their bonds, by outer electrons
 
 
 def symbols(text: str) -> list[str]:
@@ -44,7 +47,12 @@ def fault(text: str) -> str | None:
     """What is wrong with a SMILES, in words; None if nothing was found.
 
     Checked are the grammar of atoms, bonds and branches, that ring closures come in pairs, that no atom has more bonds than its
-    element (moved by its charge) can have, and that double bonds can be shared out among the aromatic atoms.
+    element (moved by its charge) can have, and that double bonds can be shared out among the aromatic atoms. Forms without charges that
+    are often written are taken for what they stand for: CN(=O)=O, C=N#N, O=n1ccccc1, and the oxo acids of Cl, Br and I.
+
+    Not checked are the bonds of ``*`` and of elements other than H, B, C, N, O, Si, P, S, As, Se, Te and the halogens. Stricter than RDKit
+    it is on ring bonds told differently at their ends (C=1CCC-1), numbers of rings with three digits, and aromatic rings with ``*``, or
+    with S or Se that has three neighbours.
 
     Reference: OpenSMILES specification, http://opensmiles.org/opensmiles.html
 
@@ -55,6 +63,7 @@ def fault(text: str) -> str | None:
     """
     try:
         molecule = _read(text)
+        _part_charges(molecule)
         _bonds_fit(molecule)
         _aromatic_fit(molecule)
     except _Fault as found:
@@ -127,7 +136,7 @@ class _Reader:
             if self.before in ("start", "bond", "dot"):
                 raise _Fault(f"the bond {symbol} follows no atom")
             self.bond, self.before = symbol, "bond"
-        elif symbol.isdigit() or (symbol.startswith("%") and len(symbol) == 3):
+        elif (symbol.isascii() and symbol.isdigit()) or (symbol.startswith("%") and len(symbol) == 3):
             self._ring(int(symbol.lstrip("%")))
         elif symbol == "(":
             if self.last is None or self.before not in ("atom", "ring", "close"):
@@ -187,14 +196,35 @@ class _Reader:
 # ---- valences -----------------------------------------------------------------------------------------------------
 
 
+def _part_charges(molecule: list[_Atom]) -> None:
+    """Write neutral N with five bonds, and neutral Cl, Br and I bound to nothing but O, with the charges that such bonds stand for."""
+    for atom in molecule:
+        if atom.charge or atom.element not in ("N", "Cl", "Br", "I"):
+            continue
+        near = [(place, molecule[place], order) for place, order in atom.bonds.items()]
+        if atom.element == "N":
+            parts = [(p, o) for p, other, o in near if not other.charge and (other.element, o) in (("O", 2.0), ("N", 3.0))][:1]
+            parts = parts if sum(atom.bonds.values()) + (atom.hydrogens or 0) == 5 else []
+        else:
+            only = all(other.element == "O" for _, other, _ in near)
+            parts = [(p, o) for p, other, o in near if only and o == 2.0 and not other.charge]
+        for place, order in parts:
+            other = molecule[place]
+            here = next(p for p in other.bonds if molecule[p] is atom)
+            atom.bonds[place] = other.bonds[here] = order - 1
+            atom.charge, other.charge = atom.charge + 1, -1
+
+
 def _most(atom: _Atom) -> float:
     """The largest number of bonds, hydrogens counted, that an atom can have; infinite where nothing is known."""
+    if atom.element == "H":
+        return 2.0 if atom.charge else 1.0  # a hydride may be a bridge
     group = _GROUP.get(atom.element)
     if group is None:
-        return 4.0 if atom.element == "H" else float("inf")
-    electrons = group - atom.charge
-    if atom.element in _HEAVY:
-        return float(min(max(electrons, 0), 8)) if atom.element != "I" else float(max(5, 0))
+        return float("inf")
+    electrons = max(group - atom.charge, 0)
+    if electrons > 4 and atom.element in _HEAVY:
+        return float(_STRETCHED.get(electrons, 0))
     return float(electrons if electrons <= 4 else max(8 - electrons, 0))
 
 
@@ -206,7 +236,7 @@ def _bonds_fit(molecule: list[_Atom]) -> None:
         if aromatic and atom.element == "C" and not any(order == 2.0 for order in atom.bonds.values()) and not atom.charge:
             count += 1  # its part of a double bond
         if count > _most(atom):
-            raise _Fault(f"{atom.name} has {count:g} bonds; at most {_most(atom):g}")
+            raise _Fault(f"{atom.name} has {count:g} bond{'' if count == 1 else 's'}; at most {_most(atom):g}")
 
 
 # ---- aromatic bonds -------------------------------------------------------------------------------------------------
@@ -243,14 +273,97 @@ def _wants_double(atom: _Atom) -> bool | None:
     return True
 
 
-def _matched(must: set[int], near: dict[int, list[int]], taken: frozenset[int] = frozenset()) -> bool:
-    """Whether every atom of `must` can have a partner of its own; the one with the fewest choices first."""
-    left = [place for place in must if place not in taken]
-    if not left:
-        return True
-    choices = {place: [other for other in near[place] if other not in taken] for place in left}
-    place = min(left, key=lambda p: len(choices[p]))
-    return any(_matched(must, near, taken | {place, other}) for other in choices[place])
+def _matched(must: set[int], near: dict[int, list[int]]) -> bool:
+    """Whether every atom of `must` can have a partner of its own: a matching that grows by alternating paths, one for each atom left.
+
+    Reference: Edmonds 1965, https://doi.org/10.4153/CJM-1965-045-4
+    """
+    mates: dict[int, int] = {}
+    for place in sorted(must):
+        free = None if place in mates else next((other for other in near[place] if other not in mates), None)
+        if free is not None:
+            mates[place], mates[free] = free, place
+    return all(place in mates or _Search(place, must, near, mates).found() for place in sorted(must))
+
+
+class _Search:
+    """The search from an atom without a partner for a path on which partners can be exchanged.
+
+    Outer atoms are an even number of steps from the root. A path ends at a free atom, or at an outer one that can do without its partner.
+    Where two outer atoms meet, the odd ring between them (the blossom) counts as one outer atom from then on.
+    """
+
+    def __init__(self, root: int, must: set[int], near: dict[int, list[int]], mates: dict[int, int]) -> None:
+        self.root, self.must, self.near, self.mates = root, must, near, mates
+        self.before: dict[int, int] = {}  # the atom from which a path comes to one that will be its partner
+        self.base: dict[int, int] = {}  # from an atom of a blossom towards the one where paths enter it
+        self.outer = [root]
+        self.known = {root}  # those that are outer
+
+    def found(self) -> bool:
+        """Whether there is a path; if so, the root has a partner then, and every other atom of `must` keeps one."""
+        for place in self.outer:  # it grows meanwhile
+            if place not in self.must:
+                self._exchange(self.mates.pop(place))
+                return True
+            for other in self.near[place]:
+                if other in self.known:
+                    if self._at(other) != self._at(place):
+                        self._close(place, other)
+                elif other not in self.before:
+                    self.before[other] = place
+                    if other not in self.mates:
+                        self._exchange(other)
+                        return True
+                    self._add(self.mates[other])
+        return False
+
+    def _add(self, place: int) -> None:
+        if place not in self.known:
+            self.known.add(place)
+            self.outer.append(place)
+
+    def _exchange(self, last: int) -> None:
+        """Give every atom on the path back from `last` the partner before it."""
+        place: int | None = last
+        while place is not None:
+            before = self.before[place]
+            following = self.mates.get(before)
+            self.mates[place], self.mates[before] = before, place
+            place = following
+
+    def _at(self, place: int) -> int:
+        """The atom where paths enter the blossom of an atom; without one, the atom."""
+        while (base := self.base.get(place, place)) != place:
+            self.base[place] = self.base.get(base, base)
+            place = base
+        return place
+
+    def _close(self, one: int, other: int) -> None:
+        """Make the odd ring that closes between two outer atoms a blossom."""
+        base = self._meeting(one, other)
+        for place, beyond in ((one, other), (other, one)):
+            while self._at(place) != base:
+                inner = self.mates[place]
+                self.before[place] = beyond
+                self._add(inner)
+                for end in (place, inner):
+                    if end not in self.base:
+                        self.base[end] = base
+                place, beyond = self.before[inner], inner
+
+    def _meeting(self, one: int, other: int) -> int:
+        """The first atom that the paths back from two outer atoms have in common."""
+        passed: set[int] = set()
+        places = [self._at(one), self._at(other)]
+        while places[0] not in passed:
+            passed.add(places[0])
+            if places[0] == self.root:
+                del places[0]
+            else:
+                places[0] = self._at(self.before[self.mates[places[0]]])
+                places.reverse()
+        return places[0]
 
 
 def _in_rings(molecule: list[_Atom]) -> set[int]:

@@ -6,6 +6,7 @@ Pictures of them are drawn by `gnomon.checks.latent_pictures`; how codes are lea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,18 @@ class Latent:
     Args:
         learned: the model.
         data: examples whose codes say where the middle of each number of the code lies and how far it spreads; without them the middle
-            is 0 and the spread 1, as a VAE's prior has it.
+            is 0 and the spread 1. That is so under a standard normal prior, which a VAE has by default; with a mixture, vamp or flow
+            prior, and for an autoencoder, give data.
 
     Attributes:
         codes: ``(n, k)`` of `data`, or None.
-        centre: ``(k,)`` means of the codes.
-        spread: ``(k,)`` standard deviations; 1 where a number never varies.
+        centre: ``(k,)`` means of the codes; without data one 0 for all, of shape ``()``.
+        spread: ``(k,)`` standard deviations, 1 where a number never varies; without data one 1 for all, of shape ``()``.
 
     Raises:
         AbilityError: the model cannot encode and decode.
+        DataError: no examples.
+        OptionError: a number of the code that there is not, or an option of a walk out of range.
 
     Examples come back as `Learned.decode` gives them. Where a model has conditions, those of the example a walk begins with stay in place.
 
@@ -54,7 +58,7 @@ class Latent:
         if missing:
             raise AbilityError(f"{learned.name} cannot {missing[0]}, so its codes cannot be explored; fit an autoencoder, a VAE or PCA")
         self.learned = learned
-        self.codes: Codes | None = None if data is None else self.encode(data)
+        self.codes: Codes | None = None if data is None else self._read(data)[1]
         self._width = None if self.codes is None else self.codes.shape[1]
         self.centre: Codes = np.zeros(()) if self.codes is None else self.codes.mean(0)
         spread = np.ones(()) if self.codes is None else self.codes.std(0)
@@ -93,15 +97,14 @@ class Latent:
         Args:
             x: one example, or n.
             dimension: position of that number.
-            values: what it becomes, in standard deviations from the middle (of the data, or of the prior).
+            values: what it becomes, in standard deviations from the middle (see `centre` and `spread`).
 
         Returns:
             ``n * len(values)`` examples, those of the first one first.
         """
         first, codes = self._read(x)
-        if not 0 <= dimension < codes.shape[1]:
-            raise OptionError(f"dimension wants a position from 0 to {codes.shape[1] - 1}; got {dimension}")
-        places = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        dimension = _position(dimension, "dimension", codes.shape[1])
+        places = _numbers(values)
         walk = np.repeat(codes[:, None], len(places), axis=1)
         walk[:, :, dimension] = self._in_codes(places, dimension)
         return self._decoded(walk, first)
@@ -117,7 +120,7 @@ class Latent:
             As many examples as `c` has.
         """
         first, codes = self._read(c)
-        shift = self.encode(b).mean(0) - self.encode(a).mean(0)
+        shift = self._read(b)[1].mean(0) - self._read(a)[1].mean(0)
         return self._decoded((codes + shift)[:, None], first)
 
     def grid(self, dimensions: tuple[int, int] = (0, 1), steps: int = 12, *, reach: float = 2.5, given: Any = None) -> Any:
@@ -133,21 +136,22 @@ class Latent:
             ``steps * steps`` examples.
         """
         width = self._code_width()
-        for dimension in dimensions:
-            if not 0 <= dimension < width:
-                raise OptionError(f"dimensions want positions from 0 to {width - 1}; got {dimension}")
-        along = np.linspace(-reach, reach, whole(steps, "steps", least=2))
+        if np.shape(dimensions) != (2,) or dimensions[0] == dimensions[1]:
+            raise OptionError(f"dimensions want two different positions; got {dimensions!r}")
+        first, second = (_position(dimension, "dimensions", width) for dimension in dimensions)
+        if not isinstance(reach, Real) or not np.isfinite(float(reach)):
+            raise OptionError(f"reach wants a number; got {reach!r}")
+        along = np.linspace(-float(reach), float(reach), whole(steps, "steps", least=2))
         up, right = (m.ravel() for m in np.meshgrid(along[::-1], along, indexing="ij"))
         codes = np.broadcast_to(self.centre, (len(up), width)).copy()
-        codes[:, dimensions[0]] = self._in_codes(right, dimensions[0])
-        codes[:, dimensions[1]] = self._in_codes(up, dimensions[1])
+        codes[:, first], codes[:, second] = self._in_codes(right, first), self._in_codes(up, second)
         return self.learned.decode(codes, given)
 
     # ---- parts --------------------------------------------------------------------------------------------------------
 
     def _code_width(self) -> int:
         """How long a code is. Raises OptionError where nothing tells."""
-        width = self._width or getattr(self.learned.model, "latent", None) or len(getattr(self.learned.model, "variances", ()))
+        width = self._width or getattr(self.learned.model, "latent", None)
         if not width:
             raise OptionError("the length of a code is not known; give data: Latent(learned, data)")
         return int(width)
@@ -172,6 +176,25 @@ class Latent:
 
             given = Encoded(first.given[torch.arange(n).repeat_interleave(steps)])
         return self.learned.decode(walk.reshape(n * steps, -1), given)
+
+
+def _position(value: Any, name: str, width: int) -> int:
+    """The position of a number of a code. Raises OptionError naming it `name`."""
+    place = whole(value, name)
+    if place >= width:
+        raise OptionError(f"{name} wants a position from 0 to {width - 1}; got {place}")
+    return place
+
+
+def _numbers(values: Any) -> Codes:
+    """Where a traversal goes. Raises OptionError for anything but finite numbers."""
+    try:
+        places = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"values want numbers; got {values!r}") from error
+    if places.ndim != 1 or not places.size or not np.isfinite(places).all():
+        raise OptionError(f"values want finite numbers in a row, at least one; got {values!r}")
+    return places
 
 
 def _turned(one: Codes, other: Codes, t: Codes) -> Codes:

@@ -52,14 +52,15 @@ def posterior(
         likelihood: fitted with x as the data and given as θ, all of its columns numbers.
         observed: one or more independent observations, as `fit` reads x.
         prior: ``(m, D)`` draws of θ from the prior.
-        log_prior: ``(k, D)`` to the log-density of the prior ``(k,)``, −inf outside; a constant factor does not matter.
+        log_prior: ``(k, D)`` to the log-density of the prior ``(k,)``, −inf or NaN outside; a constant factor does not matter.
         n: how many draws; an even number from 2 D + 2.
         moves: moves of each walker.
         seed: of everything random.
 
     Raises:
-        OptionError: n or moves out of range, or the likelihood has no condition.
-        DataError: the prior's draws have another number of columns, or all have probability zero.
+        OptionError: n or moves out of range, a likelihood without a condition or of something other than numbers, or a log_prior that does
+            not give one number for each draw.
+        DataError: no draws of the prior, draws with another number of columns or numbers that are not finite, or all of probability zero.
 
     Reference: Papamakarios et al. 2019, https://arxiv.org/abs/1805.07226
 
@@ -78,19 +79,24 @@ def posterior(
         raise OptionError(f"{likelihood.name} was fitted without a condition; fit it with the data as x and the parameters as given")
     if not isinstance(kind, Vector):
         raise OptionError(f"posterior wants the condition to be parameters, columns of numbers; {likelihood.name} was given {kind}")
-    start = np.asarray(prior, dtype=np.float64)
-    if start.ndim != 2 or start.shape[1] != len(kind):
-        raise DataError(f"the prior wants draws of shape (m, {len(kind)}); got {start.shape}")
-    n = whole(n, "n", least=2 * len(kind) + 2)
+    least = 2 * len(kind) + 2
+    n, moves = whole(n, "n", least=least), whole(moves, "moves")
+    if n % 2:
+        raise OptionError(f"n wants an even number of {least} or more; got {n}")
+    start = _prior_draws(prior, len(kind))
+    inside = np.isfinite(_of_prior(log_prior, start))
+    if not inside.any():
+        raise DataError("log_prior gives no draw from the prior any density; both must be of one prior")
     data = prepare(observed, spec=Spec(likelihood.spec.x), roles=("x",)).raw.x
-    assert isinstance(data, torch.Tensor)
+    if not isinstance(data, torch.Tensor):
+        raise OptionError(f"posterior wants a likelihood of columns or images; {likelihood.name} is one of {likelihood.spec.x}")
 
     def log_likelihood(theta: Floats) -> Floats:
         rows = Examples(data.repeat(len(theta), *[1] * (data.dim() - 1)), given=torch.from_numpy(theta).repeat_interleave(len(data), 0))
         return likelihood.log_prob(rows).reshape(len(theta), len(data)).sum(1)
 
     generator = np.random.default_rng(seed)
-    weight = log_likelihood(start)
+    weight = np.where(inside, log_likelihood(start), -np.inf)
     if not np.isfinite(weight).any():
         raise DataError("no draw from the prior gives the observation any probability; look at both, or give more draws")
     share = np.exp(weight - weight.max())
@@ -113,7 +119,7 @@ def stretch(log_prob: LogDensity, walkers: Floats, moves: int, generator: np.ran
         generator: source of chance.
 
     Raises:
-        OptionError: an odd number of walkers or too few.
+        OptionError: an odd number of walkers or too few, or a log_prob that does not give one number for each.
 
     Reference: Goodman & Weare 2010, https://doi.org/10.2140/camcos.2010.5.65
 
@@ -127,7 +133,9 @@ def stretch(log_prob: LogDensity, walkers: Floats, moves: int, generator: np.ran
     n, width = walkers.shape
     if n % 2 or n <= 2 * width:
         raise OptionError(f"stretch moves want an even number of walkers above {2 * width}; got {n}")
-    value = log_prob(walkers)
+    value = np.array(log_prob(walkers), dtype=np.float64)
+    if value.shape != (n,):
+        raise OptionError(f"log_prob wants to give shape ({n},), one number for each walker; it gave {value.shape}")
     order, accepted = np.arange(n), 0
     for _ in range(whole(moves, "moves")):
         generator.shuffle(order)  # new halves each time, or one half could stay trapped in a mode that the other has left
@@ -142,9 +150,31 @@ def stretch(log_prob: LogDensity, walkers: Floats, moves: int, generator: np.ran
     return walkers, accepted / max(1, moves * n)
 
 
+def _prior_draws(prior: ArrayLike, width: int) -> Floats:
+    """Draws of the prior ``(m, width)``. Raises DataError for anything else."""
+    try:
+        draws = np.asarray(prior, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the prior wants draws of shape (m, {width}); got {str(prior)[:60]}") from error
+    if draws.ndim != 2 or draws.shape[1] != width or not len(draws):
+        raise DataError(f"the prior wants draws of shape (m, {width}); got {draws.shape}")
+    finite = np.isfinite(draws).all(1)
+    if not finite.all():
+        raise DataError(f"the prior's draw {int(np.argmin(finite)) + 1} of {len(draws)} is not finite; drop those that are not")
+    return draws
+
+
+def _of_prior(log_prior: LogDensity, theta: Floats) -> Floats:
+    """What `log_prior` says, one number for each row. Raises OptionError where it says something else."""
+    value = np.array(log_prior(theta), dtype=np.float64)
+    if value.shape != (len(theta),):
+        raise OptionError(f"log_prior wants to give shape ({len(theta)},), one number for each row of θ; it gave {value.shape}")
+    return np.where(np.isnan(value), -np.inf, value)
+
+
 def _both(theta: Floats, log_prior: LogDensity, log_likelihood: LogDensity) -> Floats:
     """Prior times likelihood; the likelihood is asked only where the prior is not zero."""
-    value = np.array(log_prior(theta), dtype=np.float64)
+    value = _of_prior(log_prior, theta)
     inside = np.isfinite(value)
     if inside.any():
         value[inside] += log_likelihood(theta[inside])

@@ -52,11 +52,11 @@ class Found:
     name: str = "x"
     molecules: bool = False
 
-    def table(self, known: Iterable[str] = (), *, by: Judge = "syntax") -> pa.Table:
+    def table(self, known: Iterable[str] | None = (), *, by: Judge = "syntax") -> pa.Table:
         """One row for each start: the example's columns, ``predicted`` and ``before``; of molecules also ``valid``, ``unique``, ``novel``.
 
         Args:
-            known: molecules that are not novel, such as the training rows.
+            known: molecules that are not novel, such as the training rows; None if there are none.
             by: who tells valid molecules and sameness, see `data.molecules.judged`.
 
         Raises:
@@ -93,13 +93,18 @@ def property_rows(learned: Learned, data: Any, values: ArrayLike, *, seed: int =
 
     Raises:
         AbilityError: the model cannot encode.
-        DataError: another number of values than of examples, or some that are not finite.
+        DataError: another number of values than of examples, or some that are no finite numbers.
     """
     if "encode" not in learned.abilities:
         raise AbilityError(f"{learned.name} cannot encode, so a property has no codes to be told from; fit a VAE or an autoencoder")
-    raw, y = learned.read(data), np.asarray(values, dtype=np.float64).reshape(len(values), -1)  # type: ignore[arg-type]
-    if y.shape != (len(raw), 1):
-        raise DataError(f"one value for each example is wanted; got {y.shape[0]} x {y.shape[1]} for {len(raw)} examples")
+    raw = learned.read(data)
+    try:
+        y = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the property wants one number for each example; got {str(values)[:60]}") from error
+    if y.shape not in ((len(raw),), (len(raw), 1)):
+        raise DataError(f"one value for each example is wanted; got an array of shape {y.shape} for {len(raw)} examples")
+    y = y.reshape(-1, 1)
     if not np.isfinite(y).all():
         raise DataError(f"the property of example {int(np.argmin(np.isfinite(y[:, 0]))) + 1} is not finite; drop it")
     model = learned.model
@@ -148,7 +153,7 @@ def property_search(
 
     Raises:
         AbilityError: the model cannot encode and decode, or has no prior while `within` is set; the property cannot be predicted.
-        OptionError: an option out of range, or a property of something other than such codes.
+        OptionError: an option out of range, a property of something other than such codes, or a check that gives not one bool each.
 
     Reference: Gómez-Bombarelli et al. 2018, https://arxiv.org/abs/1610.02415
 
@@ -189,7 +194,10 @@ class _Best:
     def look(self, examples: Any, codes: NDArray[np.float32], least: bool) -> None:
         """Keep those that are valid and better, and in place of what is not valid anything."""
         predicted = _told(self.property, self.learned.encode(examples))
-        passed = np.ones(len(codes), dtype=bool) if self.check is None else np.asarray(self.check(examples), dtype=bool)
+        passed = np.ones(len(codes), dtype=bool) if self.check is None else np.asarray(self.check(examples))
+        if passed.shape != (len(codes),) or passed.dtype.kind not in "bi":
+            raise OptionError(f"valid wants to give one bool for each of {len(codes)} examples; it gave {passed.dtype} {passed.shape}")
+        passed = passed.astype(bool)
         if self.examples is None:
             self.examples, self.predicted, self.valid, self.codes = examples, predicted, passed, codes
             return

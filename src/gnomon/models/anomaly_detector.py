@@ -17,7 +17,7 @@ from gnomon.data import Examples, Image, Ragged, Spec, Vector
 from gnomon.errors import DataError, OptionError
 from gnomon.models.base import Loss, Model, Player, tensor, wants
 
-_DIRECTIONS = 512  # more features than that are first projected onto so many directions of largest variance
+_DIRECTIONS = 512  # more features than that are first projected onto so many directions of largest variance, or half as many as rows
 _NUMBERS = 2**25  # of the rows that are learned from, all their features together
 _PASSES = 100  # of trimming; it nearly always ends within ten
 _FLOOR = 1e-6  # of a feature's whole variance: the core may not vary at all
@@ -45,7 +45,8 @@ class AnomalyDetector(Model):
 
     Attributes:
         centre: ``(features,)`` from which coordinates are counted.
-        basis: ``(features, k)`` directions, only of more than 512 features (then the distance from their span is one more coordinate).
+        basis: ``(features, k)`` directions, only of more than 512 features: 512, or half as many as rows if these are fewer (the distance
+            from their span is one more coordinate).
         slope: ``(1 + condition, features)`` place of the core, and how it moves with the condition.
         rounding: ``(features, features)`` after which the core is round (with a basis ``(k + 1, k + 1)``, likewise below).
         dimension: ``()`` d, the mean of |z|² over the core before it is widened for what was trimmed.
@@ -108,7 +109,8 @@ class AnomalyDetector(Model):
         x = self._flat(examples.x).double()
         self.centre = x.mean(0).to(self.centre)
         if x.shape[1] > _DIRECTIONS:
-            _, _, directions = torch.svd_lowrank(x - self.centre, q=min(_DIRECTIONS, len(x) - 1))
+            # With nearly as many directions as rows the rows would lie in their span, and whatever comes later endlessly far from it.
+            _, _, directions = torch.svd_lowrank(x - self.centre, q=min(_DIRECTIONS, len(x) // 2))
             self.basis = directions.to(self.basis).contiguous()
         t, design = self._coordinates(x), self._design(examples.given, len(x)).double()
         weight = torch.ones_like(t[:, 0]) if examples.weight is None else examples.weight.double()
@@ -190,16 +192,19 @@ def _core(t: Tensor, design: Tensor, weight: Tensor, trim: float, floor: Tensor)
 def _moments(t: Tensor, design: Tensor, share: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted least squares of t on the design, and the covariance of what is left, with that of k imagined rows.
 
-    These vary along each feature apart, by the feature's own variance times the median eigenvalue of the correlations.
+    These vary along each feature apart, by the feature's own variance times the median eigenvalue of the correlations. Fewer rows than
+    features show only so many eigenvalues, too large because they hold the width of all k directions, and the others are zero: the median
+    is that of those seen, times their share of k.
     """
     moment = (design * share[:, None]).T @ design
     slope = torch.linalg.pinv(moment, rtol=1e-10, hermitian=True) @ ((design * share[:, None]).T @ t)
     left = t - design @ slope
     covariance = (left * share[:, None]).T @ left + torch.diag(floor)
     variances, count = covariance.diagonal(), 1 / share.square().sum()
-    spread = variances.sqrt()
-    median = torch.linalg.eigvalsh(covariance / (spread * spread[:, None])).median()
-    return slope, (count * covariance + len(t[0]) * median * torch.diag(variances)) / (count + len(t[0]))
+    spread, k = variances.sqrt(), len(variances)
+    seen = min(k, max(1, round(count.item()) - design.shape[1]))
+    median = torch.linalg.eigvalsh(covariance / (spread * spread[:, None]))[-seen:].median()
+    return slope, (count * covariance + seen * median * torch.diag(variances)) / (count + k)
 
 
 def _squared(left: Tensor, covariance: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import vjp, vmap
+from torch.func import vjp
 
 from gnomon.blocks import segment_sum
 from gnomon.blocks.corruption import Corruption, Noise
@@ -23,6 +23,7 @@ from gnomon.options import unknown
 Sparsity = Literal["l1", "kl", "top_k"]
 
 _STRENGTHS: dict[str, float] = {"l1": 0.1, "kl": 1.0, "top_k": 0.0}  # of the sparse term, where nobody says
+_ACTIVE, _JACOBIAN = 0.1, "estimate"  # where nobody says
 
 
 class Autoencoder(LatentModel):
@@ -36,7 +37,7 @@ class Autoencoder(LatentModel):
         spec: x a Vector, an Image, a Set or Tokens; given, if any, is shown to both networks.
         latent: length of the code; None takes half of the numbers of x, at most 16, and 16 for sets and texts.
         spread: "fixed" (one), or where it is learned: "shared", "column" (per column or pixel), "example" (by the decoder), "optimal".
-            None takes "fixed", and "shared" for sets, whose elements are told apart by it.
+            None takes "fixed", and "shared" for sets, whose elements are told apart by it. Texts and pixels with levels have none.
         likelihood: what an example is given its code, see `models.latent.head_for`; None takes "gaussian", of two-level images "bernoulli".
         noise: what is done to an example before it is encoded in training, the example as it was being the target ("denoising"):
             "gaussian", "masking", "salt_and_pepper" or "blur" (see `blocks.corruption.Corruption`); None for nothing.
@@ -46,10 +47,10 @@ class Autoencoder(LatentModel):
             and 1 whose mean over a batch is drawn to `active`; "top_k" keeps the share `active` of largest size and silences the others.
         sparsity_strength: factor on the sparse term; None takes 0.1 for "l1" (more may silence a code for good) and 1 for "kl";
             "top_k" has none.
-        active: the share of a code that is to be active with "kl" and "top_k".
+        active: the share of a code that is to be active with "kl" and "top_k"; None takes 0.1.
         contractive: factor on ||J||², the squared Frobenius norm of the Jacobian of the code by the numbers of x; 0 for none.
-        jacobian: how ||J||² is had: "exact", one pass backwards for each number of the code, or "estimate", unbiased from one pass
-            (Hutchinson).
+        jacobian: how ||J||² of `contractive` is had: "exact", one pass backwards for each number of the code, or "estimate", unbiased from
+            one pass (Hutchinson); None takes "estimate".
         encoder: name of a network or a module ``(x, given) -> (n, latent)``; None takes the default of the kind of data.
         decoder: name of a network or a module ``(z, given) -> raw outputs``; None likewise.
         net: options of the networks; each takes those it knows. With ``{"hidden": ()}`` those of a Vector are linear, and the plane of
@@ -58,7 +59,7 @@ class Autoencoder(LatentModel):
 
     Raises:
         DataError: x is of another kind.
-        OptionError: an option out of range, noise that x cannot have, or an option that the networks do not know.
+        OptionError: an option out of range or without effect, noise that x cannot have, or an option that the networks do not know.
 
     Reference: Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647; denoising: Vincent et al. 2010,
     https://www.jmlr.org/papers/v11/vincent10a.html; top_k: Makhzani & Frey 2014, https://arxiv.org/abs/1312.5663; contractive: Rifai et
@@ -86,9 +87,9 @@ class Autoencoder(LatentModel):
         noise_strength: float | None = None,
         sparsity: Sparsity | None = None,
         sparsity_strength: float | None = None,
-        active: float = 0.1,
+        active: float | None = None,
         contractive: float = 0.0,
-        jacobian: Literal["estimate", "exact"] = "estimate",
+        jacobian: Literal["estimate", "exact"] | None = None,
         encoder: str | nn.Module | None = None,
         decoder: str | nn.Module | None = None,
         net: dict[str, Any] | None = None,
@@ -96,26 +97,31 @@ class Autoencoder(LatentModel):
     ) -> None:
         kind = wants(spec, LATENT_KINDS, by="Autoencoder")
         latent = min(16, max(1, numbers(kind) // 2)) if latent is None else latent
-        spread = ("shared" if isinstance(kind, Set) else "fixed") if spread is None else spread
-        super().__init__(spec, latent=latent, spread=spread, likelihood=likelihood, encoder=encoder, decoder=decoder, net=net, size=size)
+        chosen = ("shared" if isinstance(kind, Set) else "fixed") if spread is None else spread
+        super().__init__(spec, latent=latent, spread=chosen, likelihood=likelihood, encoder=encoder, decoder=decoder, net=net, size=size)
+        if spread is not None:
+            self.refuse_void(spread)
         _check(noise, noise_strength, sparsity, sparsity_strength, active, contractive, jacobian)
         self.noise = None if noise is None else Corruption(read_as(kind, likelihood), noise, strength=noise_strength)
-        self.sparsity, self.active = sparsity, active
+        self.sparsity, self.active = sparsity, _ACTIVE if active is None else active
         self.sparsity_strength = _STRENGTHS.get(sparsity or "", 0.0) if sparsity_strength is None else sparsity_strength
-        self.contractive, self.jacobian = contractive, jacobian
+        self.contractive, self.jacobian = contractive, jacobian or _JACOBIAN
         if sparsity == "kl":
             self.separable = False  # type: ignore[misc]  # the mean over a batch counts
 
     def enclose(self, low: Tensor, high: Tensor) -> None:
-        """Tell likelihood and noise where pixels end."""
+        """Tell likelihood and noise where pixels end; salt and pepper are what the encoder sees of black and white."""
         super().enclose(low, high)
         if self.noise is not None:
+            shape = (-1, *[1] * self.noise.dimension)
+            low, high = (self.read(torch.as_tensor(end).to(self.device).reshape(shape)).flatten() for end in (low, high))
             self.noise.enclose(low, high)
 
     def loss(self, batch: Examples) -> Loss:
         """-log p(x | code(x)) in nats, the code being that of x with noise, and the terms that were asked for."""
-        noisy = batch if self.noise is None else batch.with_(x=self.noise(batch.x))
-        code = self.encode(noisy)
+        seen = self.read(batch.x)
+        noisy = seen if self.noise is None else self.noise(seen)
+        code = self._code(noisy, self.condition(batch.given, len(batch)))
         reconstruction = -self.likelihood(code, batch.given).log_prob(batch.x)
         total, parts = reconstruction, {}
         if self.sparsity is not None and self.sparsity_strength:
@@ -130,23 +136,23 @@ class Autoencoder(LatentModel):
 
     def encode(self, batch: Examples) -> Tensor:
         """The code of each example, ``(n, latent)``."""
-        return self._code(batch.x, self.condition(batch.given, len(batch)))
+        return self._code(self.read(batch.x), self.condition(batch.given, len(batch)))
 
     def score(self, batch: Examples) -> Tensor:
         """How badly each example is told by its code, -log p(x | code(x)), ``(n,)`` in nats."""
         return -self.likelihood(self.encode(batch), batch.given).log_prob(batch.x)
 
     def squared_jacobian(self, batch: Examples, *, exact: bool = True) -> Tensor:
-        """||J||² of each example, ``(n,)``: the sum of the squared derivatives of its code by its numbers, in network space.
+        """||J||² of each example, ``(n,)``: the sum of the squared derivatives of its code by the numbers the encoder sees.
 
         Args:
-            batch: n examples.
+            batch: n examples in network space, where the derivatives are taken.
             exact: one pass backwards for each number of the code; else an estimate from one pass with random signs, right in the mean.
 
         Raises:
             OptionError: x holds symbols, by which nothing can be derived.
         """
-        x, given = batch.x, self.condition(batch.given, len(batch))
+        x, given = self.read(batch.x), self.condition(batch.given, len(batch))
         values = x.values if isinstance(x, Ragged) else x
         if not values.is_floating_point():
             raise OptionError("option 'contractive' of Autoencoder wants numbers to derive by, and x holds symbols; use noise='masking'")
@@ -156,8 +162,9 @@ class Autoencoder(LatentModel):
 
         code, pull, *_ = vjp(code_of, values)
         if exact:
-            units = torch.eye(self.latent, dtype=code.dtype, device=code.device)[:, None].expand(-1, *code.shape)
-            squares = vmap(lambda unit: pull(unit)[0].square())(units).sum(0)
+            units = torch.eye(self.latent, dtype=code.dtype, device=code.device)
+            # One by one: vmap cannot take a convolution's backward pass where images lie channels-last.
+            squares = torch.stack([pull(unit.expand_as(code))[0].square() for unit in units]).sum(0)
         else:
             squares = pull(torch.where(torch.rand_like(code) < 0.5, -1.0, 1.0))[0].square()
         each = squares.flatten(1).sum(1)
@@ -166,7 +173,7 @@ class Autoencoder(LatentModel):
     # ---- parts --------------------------------------------------------------------------------------------------------
 
     def _code(self, x: Tensor | Ragged, given: Tensor | None) -> Tensor:
-        code = applied(self.encoder, self.read(x), given)
+        code = applied(self.encoder, x, given)
         if self.sparsity == "l1":
             return code.relu()
         if self.sparsity == "kl":
@@ -191,23 +198,27 @@ def _check(
     noise_strength: float | None,
     sparsity: str | None,
     sparsity_strength: float | None,
-    active: float,
+    active: float | None,
     contractive: float,
-    jacobian: str,
+    jacobian: str | None,
 ) -> None:
     """Raises OptionError for what cannot be."""
     if sparsity is not None and sparsity not in _STRENGTHS:
         raise OptionError(unknown("sparsity", sparsity, _STRENGTHS, owner="Autoencoder"))
-    if jacobian not in ("estimate", "exact"):
+    if jacobian not in (None, "estimate", "exact"):
         raise OptionError(unknown("jacobian", jacobian, ("estimate", "exact"), owner="Autoencoder"))
-    for name, value, of, needed in (
-        ("noise_strength", noise_strength, "a noise", noise),
-        ("sparsity_strength", sparsity_strength, "sparsity='l1' or 'kl'", None if sparsity == "top_k" else sparsity),
-    ):
-        if value is not None and needed is None:
-            raise OptionError(f"option '{name}' of Autoencoder has no effect without {of}; set that too")
-    for name, value in (("sparsity_strength", sparsity_strength or 0.0), ("contractive", contractive)):
-        if not (value >= 0 and math.isfinite(value)):
-            raise OptionError(f"option '{name}' of Autoencoder must not be negative; got {value}")
-    if not 0 < active < 1:
+    for name, number in (("sparsity_strength", sparsity_strength or 0.0), ("contractive", contractive)):
+        if not (number >= 0 and math.isfinite(number)):
+            raise OptionError(f"option '{name}' of Autoencoder must be a finite number from 0; got {number}")
+    if active is not None and not 0 < active < 1:
         raise OptionError(f"option 'active' of Autoencoder must be above 0 and below 1; got {active}")
+    # Runs saved earlier name what is usual, so that `active` and `jacobian` may say it without effect.
+    effects: tuple[tuple[str, object, str, bool], ...] = (
+        ("noise_strength", noise_strength, "a noise", noise is not None),
+        ("sparsity_strength", sparsity_strength, "sparsity='l1' or 'kl'", sparsity in ("l1", "kl")),
+        ("active", None if active == _ACTIVE else active, "sparsity='kl' or 'top_k'", sparsity in ("kl", "top_k")),
+        ("jacobian", None if jacobian == _JACOBIAN else jacobian, "contractive", contractive > 0),
+    )
+    for name, value, of, there in effects:
+        if value is not None and not there:
+            raise OptionError(f"option '{name}' of Autoencoder has no effect without {of}; set that too")

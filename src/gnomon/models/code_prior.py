@@ -36,7 +36,7 @@ class CodePrior(nn.Module):
     Shape: indices ``(n, length)``, given ``(n, given) -> log_prob (n,)``.
 
     Raises:
-        OptionError: fewer than one layer.
+        OptionError: no layers, width or heads.
 
     Reference: van den Oord et al. 2017, https://arxiv.org/abs/1711.00937, with attention in place of convolutions.
 
@@ -59,8 +59,9 @@ class CodePrior(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise OptionError(f"the prior over codes needs at least one layer; got {layers}")
+        for name, value in (("layers", layers), ("width", width), ("heads", heads)):
+            if value < 1:
+                raise OptionError(f"option '{name}' of the prior over codes must be at least 1; got {value}")
         width = scaled(width, size, multiple=2 * heads)
         self.codes, self.length, self.given, self.heads = codes, length, given, heads
         self.before = nn.Embedding(codes, width) if length > 1 else None

@@ -142,7 +142,7 @@ class LadderVAE(VAE):
 
     Raises:
         DataError: x of a kind that `VAE` does not take.
-        OptionError: no code, one shorter than 1, or what `VAE` refuses.
+        OptionError: no code, one shorter than 1, hidden layers of no width, or what `VAE` refuses.
 
     Reference: Sønderby et al. 2016, https://arxiv.org/abs/1602.02282
 
@@ -173,6 +173,8 @@ class LadderVAE(VAE):
     ) -> None:
         if not latents or min(latents) < 1:
             raise OptionError(f"option 'latents' of LadderVAE wants one or more lengths of at least 1; got {tuple(latents)}")
+        if width < 1:
+            raise OptionError(f"option 'width' of LadderVAE must be at least 1; got {width}")
         wide = scaled(width, size)
         super().__init__(
             spec, latent=sum(latents), spread=spread, likelihood=likelihood, beta=beta, free_bits=0.0, kl_warmup=kl_warmup, encoder=encoder,

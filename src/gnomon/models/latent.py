@@ -95,9 +95,13 @@ def head_for(
         likelihood = "bernoulli" if isinstance(kind, Image) and kind.levels == 2 else "gaussian"
     if isinstance(kind, Image) and likelihood in _PIXELS:
         return _PIXELS[likelihood](kind)
-    if likelihood not in ("gaussian", "categorical"):
-        raise OptionError(f"likelihood '{likelihood}' is for images; x is a {type(kind).__name__}: use 'gaussian', or leave it out")
     assert isinstance(kind, (Vector, Image))
+    if likelihood not in ("gaussian", "categorical"):
+        proper = "texts" if likelihood in _SYMBOL_BY_SYMBOL else "images"
+        got = "an Image" if isinstance(kind, Image) else "a Vector"
+        raise OptionError(f"likelihood '{likelihood}' is for {proper}; x is {got}: use 'gaussian', or leave it out")
+    if likelihood == "categorical" and isinstance(kind, Vector) and not any(isinstance(c.support, Categorical) for c in kind.columns):
+        raise OptionError("likelihood 'categorical' is for columns that are classes, and x has none; use 'gaussian', or leave it out")
     return OptimalHead(kind) if spread == "optimal" else ColumnHead(kind, spread=spread)
 
 
@@ -121,10 +125,14 @@ def read_as(kind: Kind, likelihood: Likelihood | None) -> Kind:
     """The kind that networks read and write: of a Vector with likelihood "categorical", its whole numbers as classes 0, 1, 2, …
 
     Raises:
-        OptionError: a column of whole numbers without two bounds, or with more than `MOST_CLASSES` values.
+        OptionError: no column of whole numbers, one without two bounds, or one with more than `MOST_CLASSES` values.
     """
     if likelihood != "categorical" or not isinstance(kind, Vector):
         return kind
+    if not any(isinstance(column.support, Integer) for column in kind.columns):
+        raise OptionError(
+            "likelihood 'categorical' is for columns of whole numbers, and x has none; leave it out (categories are classes without it)"
+        )
     columns = []
     for column in kind.columns:
         support = column.support
@@ -182,11 +190,24 @@ class LatentModel(Model):
             named["mapper"] = likelihood if likelihood in _SYMBOL_BY_SYMBOL else None
         own = networks.shared_out(net or {}, seen, named)
         self.head = head_for(seen, likelihood, spread=spread, net=own.get("mapper"), size=size)
-        if spread == "optimal":
+        if isinstance(self.head, OptimalHead):
             self.separable = False  # type: ignore[misc]  # the spread is that of a batch
         wiring: dict[str, Any] = {"given": self.condition.outputs, "size": size}
         self.encoder = networks.make("encoder", seen, encoder, outputs=codes * latent + extra, net=own["encoder"], **wiring)
         self.decoder = networks.make("decoder", seen, decoder, inputs=latent, outputs=self.head.outputs, net=own["decoder"], **wiring)
+
+    def refuse_void(self, spread: LatentSpread) -> None:
+        """Refuse a spread that somebody asked for where the likelihood has none: of texts, classes and levels of pixels.
+
+        Raises:
+            OptionError: so it is.
+        """
+        columns = self.head.element if isinstance(self.head, SetHead) else self.head
+        if not (isinstance(columns, ColumnHead) and (columns.layout.reals or columns.layout.angles)):
+            told = "texts" if isinstance(self.spec.x, Tokens) else "pixels" if isinstance(self.spec.x, Image) else "columns"
+            raise OptionError(
+                f"option 'spread' of {type(self).__name__} has no effect: the likelihood of these {told} has none; leave '{spread}' out"
+            )
 
     def begin(self, examples: Examples) -> None:
         """Show the likelihood the data: of sets, how many elements they have."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ _AT_ONCE = 2**18  # numbers of x that the bound decodes at a time
 _BESIDE = 32  # numbers that networks make of each number of an element or symbol, about
 _STRENGTHS: dict[str, float] = {"elbo": 0.0, "iwae": 0.0, "dreg": 0.0, "mmd": 1000.0, "tc": 5.0}  # where nobody says
 _WEIGHTED = ("iwae", "dreg")
+_DRAWS = 8
 
 
 class VAE(LatentModel):
@@ -44,7 +45,7 @@ class VAE(LatentModel):
         latent: length of the code; dimensions that do not pay for themselves fall silent.
         spread: where the likelihood's spread comes from: "example" (from the decoder), "column" (one per column or pixel),
             "shared" (one for all), "optimal" (one for all, the root mean square of what the decoder misses: of the batch in training, a
-            running mean of it otherwise) or "fixed" (that of the training data: rarely wise).
+            running mean of it otherwise) or "fixed" (that of the training data: rarely wise). Texts and pixels with levels have none.
         likelihood: None takes "bernoulli" for images of two levels, else "gaussian"; for pixels with levels also "categorical",
             "continuous_bernoulli" and "discretised_logistic", for columns of whole numbers with two bounds "categorical".
         prior: of codes: "normal", "mixture" (learned Gaussians), "vamp" (the posteriors of learned examples, mixed) or "flow" (spline
@@ -54,12 +55,12 @@ class VAE(LatentModel):
         objective: "elbo"; "iwae", the bound by `draws` weighted draws; "dreg", the same with a gradient for the encoder that does not fade
             as draws grow; "mmd", which adds the discrepancy between codes and draws of the prior; "tc", which adds the total correlation
             of the code.
-        draws: from the posterior for each example and step, of "iwae" and "dreg".
+        draws: from the posterior for each example and step, of "iwae" and "dreg"; None takes 8.
         strength: factor on what "mmd" (None takes 1000) and "tc" (5) add.
         beta: factor on the KL term; with any value but 1 the loss is no bound on the log-likelihood (`log_prob_bound` still is).
         free_bits: nats that each dimension of the code may tell before the KL term counts, as a mean over a batch; in training only. None
-            takes 0.5 for texts where nothing else is chosen, since a network that writes symbol by symbol needs no code to do it well
-            and would leave it empty, and 0 for all other data.
+            takes 0.5 for texts, since a network that writes symbol by symbol needs no code to do it well and would leave it empty; and 0
+            for all other data, and where prior, posterior, beta, kl_warmup or weighted draws are chosen.
         kl_warmup: share of the training in which the factor on the KL term rises evenly from 0 to `beta`.
         encoder: name of a network or a module ``(x, given) -> (n, 2 latent)``, of other posteriors more numbers; None takes the default
             of the kind of data.
@@ -101,7 +102,7 @@ class VAE(LatentModel):
         components: int | None = None,
         posterior: PosteriorName = "diagonal",
         objective: Objective = "elbo",
-        draws: int = 8,
+        draws: int | None = None,
         strength: float | None = None,
         beta: float = 1.0,
         free_bits: float | None = None,
@@ -112,7 +113,7 @@ class VAE(LatentModel):
         size: float = 1.0,
     ) -> None:
         if free_bits is None:
-            alone = prior == "normal" and posterior == "diagonal" and objective not in _WEIGHTED
+            alone = prior == "normal" and posterior == "diagonal" and objective not in _WEIGHTED and beta == 1 and not kl_warmup
             free_bits = _FREE_OF_TEXTS if alone and isinstance(spec.x, Tokens) else 0.0
         _check(prior, posterior, objective, draws, strength, beta, free_bits, kl_warmup)
         posterior_of = PosteriorHead(posterior, max(1, latent))
@@ -120,10 +121,13 @@ class VAE(LatentModel):
             spec, latent=latent, codes=2, extra=posterior_of.extra, spread=spread, likelihood=likelihood, encoder=encoder, decoder=decoder,
             net=net, size=size,
         )  # fmt: skip
+        if spread != "example":
+            self.refuse_void(spread)
         self.posterior_of = posterior_of
         shape = spec.x.shape if isinstance(spec.x, (Vector, Image)) else None
         self.prior_of = make_prior(prior, latent, shape=shape, given=self.condition.outputs, components=components)
-        self.objective, self.draws, self.beta, self.free_bits, self.kl_warmup = objective, draws, beta, free_bits, kl_warmup
+        self.objective, self.draws = objective, _DRAWS if draws is None else draws
+        self.beta, self.free_bits, self.kl_warmup = beta, free_bits, kl_warmup
         self.strength = _STRENGTHS[objective] if strength is None else strength
         self.closed = prior == "normal" and posterior != "flow"
         if objective in ("mmd", "tc") or free_bits:
@@ -313,7 +317,7 @@ def _check(
     prior: str,
     posterior: str,
     objective: str,
-    draws: int,
+    draws: int | None,
     strength: float | None,
     beta: float,
     free_bits: float,
@@ -324,18 +328,23 @@ def _check(
         raise OptionError(unknown("objective", objective, _STRENGTHS, owner="VAE"))
     for name, value in (("beta", beta), ("free_bits", free_bits), ("strength", strength or 0.0)):
         if not (value >= 0 and math.isfinite(value)):
-            raise OptionError(f"option '{name}' of VAE must not be negative; got {value}")
+            raise OptionError(f"option '{name}' of VAE must be a finite number from 0; got {value}")
     if not 0 <= kl_warmup <= 1:
         raise OptionError(f"option 'kl_warmup' of VAE is a share of the training, 0 … 1; got {kl_warmup}")
-    if draws < 1:
+    if draws is not None and draws < 1:
         raise OptionError(f"option 'draws' of VAE must be 1 or more; got {draws}")
+    if draws not in (None, _DRAWS) and objective not in _WEIGHTED:  # runs saved earlier name the usual number
+        raise OptionError(f"option 'draws' of VAE has no effect with objective='{objective}'; it is for iwae and dreg")
     if strength is not None and not _STRENGTHS[objective]:
         raise OptionError(f"option 'strength' of VAE has no effect with objective='{objective}'; it is for mmd and tc")
     if objective in _WEIGHTED and (beta != 1 or free_bits or kl_warmup):
         raise OptionError(f"objective '{objective}' of VAE has no KL term of its own: leave beta, free_bits and kl_warmup out")
     if free_bits and (prior != "normal" or posterior != "diagonal"):
         raise OptionError("option 'free_bits' of VAE counts each dimension alone: it wants prior='normal' and posterior='diagonal'")
-    for name, wanted in (("prior", "vamp"), ("objective", "tc"), ("objective", "dreg")):
-        chosen = {"prior": prior, "objective": objective}[name]
-        if chosen == wanted and (posterior == "flow" or (posterior == "full" and wanted != "dreg")):
-            raise OptionError(f"{name} '{wanted}' of VAE wants posterior='diagonal'; got '{posterior}'")
+    for name, chosen, wanted, fitting in (
+        ("prior", prior, "vamp", ("diagonal",)),
+        ("objective", objective, "tc", ("diagonal",)),
+        ("objective", objective, "dreg", ("diagonal", "full")),
+    ):
+        if chosen == wanted and posterior in get_args(PosteriorName) and posterior not in fitting:
+            raise OptionError(f"{name} '{wanted}' of VAE wants posterior={' or '.join(map(repr, fitting))}; got '{posterior}'")

@@ -58,7 +58,8 @@ class VQVAE(LatentModel):
         spread: of the likelihood, see `models.latent.head_for`; None takes "optimal" for Vectors and Images, else "example".
         likelihood: which it is, likewise.
         prior: options of the density of codes, those of `models.code_prior.CodePrior`.
-        encoder: name of a network or a module ``(x, given) -> (n, positions · latent)``; None takes the default of the kind of data.
+        encoder: name of a network or a module ``(x, given) -> (n, positions · latent)``; None takes the default of the kind of data. Naming
+            it, or the decoder, leaves the linear way out.
         decoder: name of a network or a module ``(z, given) -> raw outputs``; None likewise.
         net: options of the networks; each takes those it knows.
         size: factor on the networks' widths.
@@ -105,6 +106,7 @@ class VQVAE(LatentModel):
         size: float = 1.0,
     ) -> None:
         kind = wants(spec, LATENT_KINDS, by="VQVAE")
+        spread_asked = spread is not None
         spread = ("optimal" if isinstance(kind, (Vector, Image)) else "example") if spread is None else spread
         plain = encoder in (None, "conv") and decoder in (None, "deconv")
         if positions is None and isinstance(kind, Image) and plain:
@@ -125,6 +127,12 @@ class VQVAE(LatentModel):
         self.straight = PrincipalPath(kind.shape, positions=positions, size=made.size) if straight else None
         self.prior = ConditionedPrior(spec, made.codes, positions * made.depth, size=size, options=prior or {})
         self.register_buffer("frequency", torch.full((made.depth, made.codes), 1.0 / made.codes))
+        if spread_asked:
+            self.refuse_void(spread)
+        if isinstance(made, FSQ) and made.balance:
+            self.separable = False  # type: ignore[misc]  # what keeps codes in use looks at a batch
+        if not getattr(self.head, "within", True):
+            self.dequantises = False  # type: ignore[misc]  # where in its cell a level lies tells nothing
         self.stage: int | None = None
 
     # ---- the two games ------------------------------------------------------------------------------------------------
@@ -280,6 +288,8 @@ class ConditionedPrior(nn.Module):
     def __init__(self, spec: Spec, codes: int, length: int, *, size: float, options: dict[str, Any]) -> None:
         super().__init__()
         self.condition = networks.Condition(spec.given, size=size)
+        if "given" in options:
+            raise OptionError("option 'prior' of VQVAE takes no 'given': the conditions are those of the data; leave it out")
         own = parse(CodePrior, {"size": size, **options}, name="option 'prior'")
         self.density = CodePrior(codes, length, given=self.condition.outputs, **own)
 
@@ -327,7 +337,7 @@ def _quantiser(
         if value is not None:
             raise OptionError(f"option '{option}' of VQVAE has no effect with quantiser='{name}'; leave it out")
     if balance is not None and not (balance >= 0 and math.isfinite(balance)):
-        raise OptionError(f"option 'balance' of VQVAE must not be negative; got {balance}")
+        raise OptionError(f"option 'balance' of VQVAE wants a finite number from 0; got {balance}")
     if name == "fsq":
         if latent not in (None, len(levels)):
             raise OptionError(f"{codes} codes of quantiser 'fsq' are told by {len(levels)} numbers; leave 'latent' out, or use 'vq'")
