@@ -264,14 +264,11 @@ class Learned:
         return _numpy(self._each(lambda part: (self._do("encode", self._batch(part)),), self.read(data), seed=("encode", 0))[0])
 
     def decode(self, z: Any, given: Any = None) -> Any:
-        """Examples in the user's units from codes.
+        """Examples in the user's units from codes; DataError where they are no finite numbers, or of another shape.
 
         Args:
             z: codes ``(n, k)`` as `encode` gives them.
             given: the condition, as for `sample`.
-
-        Raises:
-            DataError: the codes are no finite numbers, or of another shape.
         """
         self._demand("decode")
         codes = read_codes(z, getattr(self.model, "latent", None))
@@ -287,9 +284,8 @@ class Learned:
         """Each example as the model tells it again, in the user's units; the condition's columns are as they came."""
         self._demand("reconstruct")
         raw = self.read(data)
-        (x,) = self._each(
-            lambda part: (self.scaling.inverse("x", self._do("reconstruct", self._batch(part))),), raw, seed=("reconstruct", 0)
-        )
+        work: Work = lambda part: (self.scaling.inverse("x", self._do("reconstruct", self._batch(part))),)  # noqa: E731
+        (x,) = self._each(work, raw, seed=("reconstruct", 0))
         return self._in_users_units(x, raw.given)
 
     # ---- keeping ------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class VAE(LatentModel):
     """
 
     dequantises: ClassVar[bool] = True
-    defaults: ClassVar[dict[str, Any]] = {"lr": 3e-3, "steps": 1500}
+    defaults: ClassVar[dict[str, Any]] = {"lr": 3e-3, "steps": 3000}
 
     elapsed: Tensor
 
