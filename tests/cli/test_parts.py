@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gnomon.cli.arguments import assignments, listed, supports
+from gnomon.cli.arguments import assignments, listed, nested, supports
 from gnomon.cli.diagnosis import diagnose
 from gnomon.cli.lines import as_json, number, table
 from gnomon.data import Categorical, Column, Integer, Vector
@@ -14,6 +14,13 @@ from gnomon.errors import DataError, OptionError
 from gnomon.learned.conditions import parse_conditions
 
 DONE = {"weights": {"file": "model.safetensors"}}
+
+
+def test_names_with_a_dot_are_tables() -> None:
+    assert nested({"a": "1", "b.c": "2", "b.d.e": "3"}, "--set") == {"a": "1", "b": {"c": "2", "d": {"e": "3"}}}
+    for wrong in ({"a": "1", "a.b": "2"}, {"a.b": "2", "a": "1"}):
+        with pytest.raises(OptionError, match="--set names 'a' both as a value and as a table"):
+            nested(wrong, "--set")
 
 
 def test_assignments() -> None:

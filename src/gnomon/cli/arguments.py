@@ -71,6 +71,29 @@ def assignments(texts: Sequence[str] | None, option: str, *, several: bool = Fal
     return made
 
 
+def nested(values: dict[str, str], option: str) -> dict[str, Any]:
+    """Names with a dot as tables of their own, for options that hold options.
+
+    Raises:
+        OptionError: a name stands for a value and for a table.
+
+    Example:
+        >>> nested({"codes": "64", "prior.width": "8"}, "--set")
+        {'codes': '64', 'prior': {'width': '8'}}
+    """
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        table, (*way, last) = made, name.split(".")
+        for key in way:
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise OptionError(f"{option} names '{key}' both as a value and as a table of options")
+        if last in table:
+            raise OptionError(f"{option} names '{last}' both as a value and as a table of options")
+        table[last] = value
+    return made
+
+
 def supports(texts: Sequence[str] | None) -> dict[str, str]:
     """``name:support`` texts as a dict; the name may itself hold colons.
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnomon.cli.arguments import Debug, Json, Overwrite, assignments, listed, new_target, said, supports
+from gnomon.cli.arguments import Debug, Json, Overwrite, assignments, listed, nested, new_target, said, supports
 from gnomon.cli.lines import as_json, number
 from gnomon.errors import OptionError
 
@@ -47,7 +47,9 @@ def fit(
     setting: Annotated[
         list[str] | None, Option("--fit", metavar="NAME=VALUE", help="Any other setting of the fit: clip=1, augment=flip,rotate=15, …")
     ] = None,
-    set_: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help="An option of the model: gnomon show MODEL.")] = None,
+    set_: Annotated[
+        list[str] | None, Option("--set", metavar="NAME=VALUE", help="An option of the model: gnomon show MODEL; also prior.width=64, …")
+    ] = None,
     start: Annotated[str | None, Option(metavar="RUN", help="Learn on from a fitted model; two_stage takes a vae or autoencoder.")] = None,
     encoder: Annotated[str | None, Option(metavar="NAME", help="Encoder network.")] = None,
     decoder: Annotated[str | None, Option(metavar="NAME", help="Decoder network.")] = None,
@@ -87,7 +89,7 @@ def fit(
     from gnomon import training
 
     show = not quiet and not json
-    options: dict[str, Any] = assignments(set_, "--set")
+    options: dict[str, Any] = nested(assignments(set_, "--set"), "--set")
     options |= said(encoder=encoder, decoder=decoder, mapper=mapper, net=assignments(net, "--net"))
     arguments = said(
         target=target, given=listed(given), weight=weight, drop=listed(drop), columns=supports(column), kind=kind, missing=missing,
