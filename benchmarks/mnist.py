@@ -38,7 +38,7 @@ def images(folder: Path, name: str, rng: np.random.Generator) -> np.ndarray:
 def main() -> None:
     """Fit and judge every case."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one epoch, 200 test images: that it runs, not what it reaches")
+    parser.add_argument("--quick", action="store_true", help="one epoch of 6,000 images, 200 to judge: that it runs, not what it reaches")
     parser.add_argument("--json", action="store_true", help="print all figures as one flat JSON object on the last line")
     parser.add_argument("--only", choices=CASES, help="one case alone")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"how long each case learns ({EPOCHS}; fewer for a slow machine)")
@@ -48,7 +48,9 @@ def main() -> None:
     if not folder.is_dir():
         parser.exit(1, f"no folder {folder}; set GNOMON_DATA to where images/mnist lies\n")
     rng = np.random.default_rng(0)
-    train, test = images(folder, "train", rng), images(folder, "t10k", rng)[: 200 if options.quick else None]
+    train, test = images(folder, "train", rng), images(folder, "t10k", rng)
+    if options.quick:
+        train, test = train[:6000], test[:200]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"{len(train):,} images to learn from, {len(test):,} held out; {device}; 784-300-300-40, {epochs} epochs")
     figures: dict[str, float] = {}
