@@ -217,6 +217,7 @@ def test_of_an_image_the_jacobian_is_by_its_pixels() -> None:
         ({"active": 1.0}, "'active' of Autoencoder must be above 0 and below 1; got 1.0"),
         ({"active": 0.2}, "'active' of Autoencoder has no effect without sparsity='kl' or 'top_k'"),
         ({"active": 0.2, "sparsity": "l1"}, "'active' of Autoencoder has no effect without sparsity='kl' or 'top_k'"),
+        ({"contractive": 1.0, "net": {"norm": "batch"}}, "norm='batch' of its encoder looks at a batch"),
         ({"jacobian": "exact"}, "'jacobian' of Autoencoder has no effect without contractive"),
     ],
 )

@@ -106,6 +106,11 @@ class Autoencoder(LatentModel):
         self.sparsity, self.active = sparsity, _ACTIVE if active is None else active
         self.sparsity_strength = _STRENGTHS.get(sparsity or "", 0.0) if sparsity_strength is None else sparsity_strength
         self.contractive, self.jacobian = contractive, jacobian or _JACOBIAN
+        if contractive and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.encoder.modules()):
+            raise OptionError(
+                "contractive of Autoencoder wants the derivatives of each example alone, and norm='batch' of its encoder looks at a batch; "
+                "choose norm='layer'"
+            )
         if sparsity == "kl":
             self.separable = False  # type: ignore[misc]  # the mean over a batch counts
 
