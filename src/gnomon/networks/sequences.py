@@ -21,6 +21,7 @@ from gnomon.data import Ragged, Sequence, Tokens
 from gnomon.errors import OptionError
 from gnomon.networks.roles import beside, present, scaled
 
+_Named = dict[str, Any]
 State = tuple[Tensor, ...]
 """What a mapper keeps of the symbols it has seen, when it is asked for one after the other."""
 
@@ -192,12 +193,12 @@ class RecurrentNetwork(_Symbols):
 class _Attentive(_Symbols):
     """Layers of attention over the symbols of a text, with sines and cosines for their places."""
 
-    def __init__(self, name: str, kind: Tokens, role: str, *, causal: bool, size: float, given: int, options: dict[str, Any]) -> None:
-        width, heads, layers = options.pop("width"), options.pop("heads"), options.pop("layers")
-        ports = {key: options.pop(key) for key in ("inputs", "outputs", "word_dropout")}
+    def __init__(
+        self, name: str, kind: Tokens, role: str, *, size: float, width: int, heads: int, layers: int, attention: _Named, **ports: Any
+    ) -> None:
         width = scaled(width, size, multiple=2 * heads)
-        super().__init__(name, kind, role=role, width=width, given=given, **ports)
-        self.layers = nn.ModuleList(AttentionLayer(width, heads=heads, causal=causal, **options) for _ in range(layers))
+        super().__init__(name, kind, role=role, width=width, **ports)
+        self.layers = nn.ModuleList(AttentionLayer(width, heads=heads, **attention) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.width, self.heads = width, heads
 
@@ -256,16 +257,9 @@ class Transformer(_Attentive):
         exact: bool = False,
         initialiser: Initialiser = "gain",
     ) -> None:
-        own: dict[str, Any] = {
-            "width": width,
-            "heads": heads,
-            "layers": layers,
-            "dropout": dropout,
-            "exact": exact,
-            "initialiser": initialiser,
-        }
-        own |= {"inputs": inputs, "outputs": outputs, "word_dropout": 0.0}
-        super().__init__("transformer", kind, role, causal=False, size=size, given=given, options=own)
+        attention: _Named = {"causal": False, "dropout": dropout, "exact": exact, "initialiser": initialiser}
+        ports: _Named = {"inputs": inputs, "outputs": outputs, "given": given, "word_dropout": 0.0}
+        super().__init__("transformer", kind, role, size=size, width=width, heads=heads, layers=layers, attention=attention, **ports)
         self.net = MLP(self.width + given, self.outputs, hidden=(self.width,), final=0.1, initialiser=initialiser)
 
     def forward(self, x: Ragged, given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "n outputs"]:
@@ -321,16 +315,9 @@ class CausalNetwork(_Attentive):
         exact: bool = False,
         initialiser: Initialiser = "gain",
     ) -> None:
-        own: dict[str, Any] = {
-            "width": width,
-            "heads": heads,
-            "layers": layers,
-            "dropout": dropout,
-            "exact": exact,
-            "initialiser": initialiser,
-        }
-        own |= {"inputs": inputs, "outputs": outputs, "word_dropout": word_dropout}
-        super().__init__("causal", kind, role, causal=True, size=size, given=given, options=own)
+        attention: _Named = {"causal": True, "dropout": dropout, "exact": exact, "initialiser": initialiser}
+        ports: _Named = {"inputs": inputs, "outputs": outputs, "given": given, "word_dropout": word_dropout}
+        super().__init__("causal", kind, role, size=size, width=width, heads=heads, layers=layers, attention=attention, **ports)
         self.net = MLP(self.width, self.outputs, hidden=(), final=0.1, initialiser=initialiser)
 
     def forward(self, x: Ragged, given: Float[Tensor, "n given"] | None = None) -> Float[Tensor, "symbols outputs"]:
